@@ -1,0 +1,251 @@
+"""Versions and the champion pointer: write aside, verify, swap."""
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from boucle import files
+from boucle.contract import Contract, Record
+from boucle.embedding import Embedding
+from boucle.errors import ChampionMoved, CorruptArtifact, ModelNotFound
+from boucle.models import FloatArray, Model
+
+POINTER = "champion.json"
+MANIFEST = "manifest.json"
+MODEL_CARD = "model_card.md"
+WRITING = ".writing-"
+ABANDONED_AFTER_SECONDS = 3600
+
+
+class Manifest(BaseModel):
+    """What a version is, and the hash of each of its files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    created_at: str
+    project: str
+    fingerprint: str
+    preparation_id: str
+    contract: Contract
+    algorithm: str
+    parameters: dict[str, Any]
+    metric: str
+    metrics: dict[str, dict[str, float]]
+    reference_rows: int
+    feedback_row: int  # the last feedback row that the model was fitted on; later ones are its exam
+    parent_version: str | None
+    run_id: int | None
+    mlflow_run_id: str | None
+    libraries: dict[str, str]
+    files: dict[str, str] = {}
+
+
+class Pointer(BaseModel):
+    """The content of champion.json. The manifest's hash makes the whole version tamper-evident."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    manifest_sha256: str
+    previous: str | None
+    promoted_at: str
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One version, loaded: the embedding and the model that were fitted together."""
+
+    manifest: Manifest
+    embedding: Embedding
+    model: Model
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+    @property
+    def contract(self) -> Contract:
+        return self.manifest.contract
+
+    def probabilities(self, records: list[Record]) -> FloatArray:
+        """Shape (n_records, n_classes), for records that the contract validated."""
+        return self.model.probabilities(self.embedding.vectors(records))
+
+    def predict(self, record: Record) -> tuple[int, FloatArray]:
+        """The position of the most probable class, and every class's probability."""
+        probabilities = self.probabilities([record])[0]
+        return int(np.argmax(probabilities)), probabilities
+
+
+class Artifacts:
+    """The folder of versions. Only its methods write there, and each is safe against a crash and against a rival."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.pointer_path = root / POINTER
+
+    def publish(self, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
+        """Store a new version under the next free number; nobody sees it before it is whole.
+
+        ``manifest.version`` and ``manifest.files`` are filled in here.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        aside = self.root / f"{WRITING}{os.getpid()}-{time.monotonic_ns()}"
+        aside.mkdir()
+        for name, content in contents.items():
+            files.write_durably(aside / name, content)
+        hashes = {name: files.digest(content) for name, content in contents.items()}
+        while True:
+            version = f"v{max(self._numbers(), default=0) + 1}"
+            complete = manifest.model_copy(update={"version": version, "files": hashes})
+            files.write_durably(aside / MANIFEST, complete.model_dump_json(indent=2).encode())
+            files.sync_directory(aside)
+            try:
+                aside.rename(self.root / version)
+            except OSError:  # a rival took this number between the look and the rename
+                if not (self.root / version).exists():
+                    raise
+                continue
+            files.sync_directory(self.root)
+            return complete
+
+    def load(self, version: str) -> ModelVersion:
+        """The version, every file verified before it is unpickled.
+
+        Raises:
+            ModelNotFound: when there is no such version.
+            CorruptArtifact: when a file is not what the manifest promises.
+        """
+        return self._load(self.manifest(version))
+
+    def load_champion(self) -> ModelVersion:
+        """The version in charge, verified from the pointer down.
+
+        Raises:
+            ModelNotFound: when nothing was promoted yet.
+            CorruptArtifact: when a file is not what pointer and manifest promise.
+        """
+        pointer = self.champion()
+        path = self.root / pointer.version / MANIFEST
+        content = files.read_verified(path, pointer.manifest_sha256)
+        return self._load(_parse_manifest(path, content))
+
+    def champion(self) -> Pointer:
+        """Where champion.json points.
+
+        Raises:
+            ModelNotFound: when nothing was promoted yet.
+            CorruptArtifact: when the pointer is not readable.
+        """
+        try:
+            return Pointer.model_validate_json(self.pointer_path.read_bytes())
+        except FileNotFoundError as error:
+            raise ModelNotFound(f"{self.root} holds no champion; run make train") from error
+        except ValidationError as error:
+            raise CorruptArtifact(f"{self.pointer_path}: is not a champion pointer; promote a version again") from error
+
+    def champion_version(self) -> str | None:
+        """The version in charge, or None."""
+        try:
+            return self.champion().version
+        except ModelNotFound:
+            return None
+
+    def promote(self, version: str, replacing: str | None, reason: str, actor: str) -> Pointer:
+        """Point at ``version``, provided that ``replacing`` is still in charge: a compare-and-set.
+
+        So a slow run that began before the last promotion cannot undo it.
+
+        Raises:
+            ChampionMoved: when another version is in charge by now.
+            ModelNotFound, CorruptArtifact: when the version cannot be loaded; the pointer stays.
+        """
+        self.load(version)
+        manifest = (self.root / version / MANIFEST).read_bytes()
+        with self._lock():
+            current = self.champion_version()
+            if current != replacing:
+                raise ChampionMoved(f"{current} is the champion by now, not {replacing}: {version} does not replace it")
+            pointer = Pointer(
+                version=version,
+                manifest_sha256=files.digest(manifest),
+                previous=current,
+                promoted_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                reason=reason,
+                actor=actor,
+            )
+            files.replace(self.pointer_path, pointer.model_dump_json(indent=2).encode())
+        return pointer
+
+    def manifest(self, version: str) -> Manifest:
+        """The manifest of a version.
+
+        Raises:
+            ModelNotFound: when there is no such version.
+            CorruptArtifact: when it is not readable.
+        """
+        if version not in self.versions():  # never a path that a client made up
+            known = ", ".join(self.versions()) or "none; run make train"
+            raise ModelNotFound(f"no version {version!r}; there are: {known}")
+        path = self.root / version / MANIFEST
+        return _parse_manifest(path, path.read_bytes())
+
+    def model_card(self, version: str) -> str:
+        """The model card of a version, in Markdown."""
+        manifest = self.manifest(version)
+        return files.read_verified(self.root / version / MODEL_CARD, manifest.files[MODEL_CARD]).decode()
+
+    def versions(self) -> list[str]:
+        """Every whole version, oldest first."""
+        return [f"v{number}" for number in sorted(self._numbers())]
+
+    def sweep(self) -> None:
+        """Delete what a killed writer left behind long ago."""
+        for aside in self.root.glob(f"{WRITING}*"):
+            if time.time() - aside.stat().st_mtime > ABANDONED_AFTER_SECONDS:
+                shutil.rmtree(aside, ignore_errors=True)
+
+    def _load(self, manifest: Manifest) -> ModelVersion:
+        folder = self.root / manifest.version
+        # All of them, also those that are not unpickled: a version is whole or it is refused.
+        for name, sha256 in manifest.files.items():
+            files.read_verified(folder / name, sha256)
+        scaler, projector, estimator = (
+            files.unpickle(folder / f"{name}.pkl", manifest.files[f"{name}.pkl"])
+            for name in ("scaler", "embedding", "model")
+        )
+        return ModelVersion(
+            manifest,
+            Embedding(manifest.preparation_id, manifest.contract, scaler, projector),
+            Model(estimator, len(manifest.contract.target.classes)),
+        )
+
+    def _numbers(self) -> list[int]:
+        names = (path.name for path in self.root.glob("v*") if (path / MANIFEST).is_file())
+        return [int(name[1:]) for name in names if name[1:].isdecimal()]
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        with (self.root / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _parse_manifest(path: Path, content: bytes) -> Manifest:
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        raise CorruptArtifact(f"{path}: is not a manifest of this version of Boucle") from error

@@ -1,0 +1,86 @@
+"""The `boucle` command: parse, call one use case, print."""
+
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from boucle.artifacts import Artifacts
+from boucle.config import Places, Project, load_project
+from boucle.errors import BoucleError
+from boucle.tracking import MLflowTracker
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+IfChanged = Annotated[bool, typer.Option("--if-changed", help="Do nothing when data and project.toml are as before.")]
+
+
+def main() -> None:
+    """Entry point: an error that was raised on purpose is one line, not a traceback."""
+    try:
+        app()
+    except BoucleError as error:
+        typer.secho(str(error), err=True, fg="red")
+        sys.exit(1)
+
+
+@app.command()
+def prepare(if_changed: IfChanged = False) -> None:
+    """Embed the source into data/ref_data.csv."""
+    from boucle import preparation
+
+    project, places = _open()
+    if if_changed and preparation.is_current(project, places.data):
+        return _say("prepare")("nothing changed")
+    preparation.prepare(project, places.data, _say("prepare"))
+
+
+@app.command()
+def train(if_changed: IfChanged = False) -> None:
+    """Compare the candidates, keep the best, make it the champion."""
+    from boucle import preparation, training
+
+    project, places = _open()
+    say, artifacts, prepared = _say("train"), Artifacts(places.artifacts), preparation.load(places.data)
+    if if_changed and training.is_current(project, prepared, artifacts):
+        return say("nothing changed")
+    training.train(project, prepared, artifacts, _tracker(project, places), say, actor="make train")
+
+
+@app.command()
+def trainer() -> None:
+    """Carry out training requests as they come, for ever."""
+    from boucle.retraining import Trainer
+    from boucle.store import open_store
+
+    # Predictions come first: training takes the processor time that serving leaves.
+    os.nice(10)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    project, places = _open()
+    store = open_store(places.database, places.data, project.feedback.k)
+    Trainer(project, places.data, Artifacts(places.artifacts), store, _tracker(project, places)).work()
+
+
+@app.command()
+def promote(version: str, reason: str = "by hand", actor: str = "command line") -> None:
+    """Make a version the champion: the next one, or an old one again."""
+    _, places = _open()
+    artifacts = Artifacts(places.artifacts)
+    before = artifacts.champion_version()
+    artifacts.promote(version, replacing=before, reason=reason, actor=actor)
+    _say("promote")(f"{version} is the champion; it was {before}")
+
+
+def _open() -> tuple[Project, Places]:
+    places = Places()
+    return load_project(places.project), places
+
+
+def _tracker(project: Project, places: Places) -> MLflowTracker:
+    return MLflowTracker(places.tracking, project.project.name, places.data)
+
+
+def _say(step: str):  # noqa: ANN202
+    return lambda message: typer.echo(f"{step:8} {message}")

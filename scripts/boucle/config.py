@@ -1,0 +1,144 @@
+"""What the project is (`Project`, from project.toml) and where this machine keeps it (`Places`, from the environment)."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from boucle.errors import InvalidProject
+
+PREFIX = "BOUCLE__"
+
+Algorithm = Literal["logistic_regression", "random_forest", "hist_gradient_boosting", "sgd", "mlp"]
+Metric = Literal["balanced_accuracy", "accuracy", "f1", "precision", "recall", "roc_auc"]
+
+
+class Section(BaseModel):
+    """A table of project.toml: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ProjectSection(Section):
+    name: str = "Boucle"
+
+
+class DataSection(Section):
+    source: str
+    target: str
+    query: str = ""
+    drop: tuple[str, ...] = ()
+    missing_values: tuple[str, ...] = ()
+    max_categories: Annotated[int, Field(ge=2)] = 100
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    split: Literal["random", "time"] = "random"
+
+
+class EmbeddingSection(Section):
+    modality: Literal["tabular"] = "tabular"
+    components: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = 0.95
+
+
+class TrainingSection(Section):
+    candidates: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("logistic_regression", "random_forest")
+    # Whatever the algorithm's constructor takes: scikit-learn validates it when the model is built.
+    parameters: dict[Algorithm, dict[str, Any]] = {}
+    metric: Metric = "balanced_accuracy"
+    folds: Annotated[int, Field(ge=2)] = 5
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+
+
+class FeedbackSection(Section):
+    k: Annotated[int, Field(ge=1)] = 50
+
+
+class PromotionSection(Section):
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class LimitsSection(Section):
+    body_bytes: Annotated[int, Field(ge=1_000)] = 10_000_000
+
+
+class Project(BaseSettings):
+    """Every ML and product decision of one project, checked and frozen."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    project: ProjectSection = ProjectSection()
+    data: DataSection
+    embedding: EmbeddingSection = EmbeddingSection()
+    training: TrainingSection = TrainingSection()
+    feedback: FeedbackSection = FeedbackSection()
+    promotion: PromotionSection = PromotionSection()
+    limits: LimitsSection = LimitsSection()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # The environment overrides the file, whose content arrives as the arguments.
+        return env_settings, init_settings
+
+
+class Places(BaseSettings):
+    """Where this process finds its state. The defaults are the embedded stack: folders and SQLite."""
+
+    model_config = SettingsConfigDict(env_prefix="BOUCLE_", frozen=True, env_ignore_empty=True, extra="ignore")
+
+    project: Path = Path("project.toml")
+    data: Path = Path("data")
+    artifacts: Path = Path("artifacts")
+    database_url: str = ""
+    tracking_uri: str = ""
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL of the store."""
+        return self.database_url or f"sqlite:///{self.data / 'boucle.db'}"
+
+    @property
+    def tracking(self) -> str:
+        """MLflow tracking URI."""
+        return self.tracking_uri or f"sqlite:///{self.data / 'mlflow' / 'mlflow.db'}"
+
+
+def load_project(path: Path) -> Project:
+    """The project that ``path`` describes, with the overrides of the environment.
+
+    Raises:
+        InvalidProject: with one line a mistake: key, value, what is allowed.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InvalidProject(f"{path} is missing: run from the project's folder, or set BOUCLE_PROJECT") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidProject(f"{path} is not TOML: {error}") from error
+    sections = Project.model_fields
+    for name in os.environ:
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX).split("__")[0].lower() not in sections:
+            raise InvalidProject(f"{name}: no such section; sections are {', '.join(sections)}")
+    try:
+        return Project(**content)
+    except ValidationError as error:
+        raise InvalidProject("\n".join(_explain(path, dict(detail)) for detail in error.errors())) from error
+
+
+def _explain(path: Path, detail: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in detail["loc"] if not str(part).startswith("constrained-"))
+    if detail["type"] == "extra_forbidden":
+        return f"{path}: {key} = {detail['input']!r}: there is no such key; docs/project-toml.md lists them"
+    if detail["type"] == "missing":
+        return f"{path}: {key} is missing; docs/project-toml.md explains it"
+    return f"{path}: {key} = {detail['input']!r}: {detail['msg']}"

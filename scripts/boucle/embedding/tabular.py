@@ -1,0 +1,75 @@
+"""Rows of numbers, booleans and categories: impute, encode, scale, then PCA."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from threadpoolctl import threadpool_limits
+
+from boucle.contract import Category, Contract, Record
+from boucle.errors import NotEnoughData
+
+PREFIX = "PCA_"
+UNKNOWN = -1
+
+
+def encode(contract: Contract, records: Sequence[Record]) -> NDArray[np.float64]:
+    """Validated records as numbers, shape (n_records, n_features).
+
+    A category is its position in the contract, `UNKNOWN` when it is new, and one past the end when it is missing: a
+    category of its own. A missing number or boolean is NaN.
+    """
+    columns = []
+    for feature in contract.features:
+        values = [record[feature.name] for record in records]
+        if isinstance(feature, Category):
+            positions: dict[object, int] = {name: position for position, name in enumerate(feature.categories)}
+            positions[None] = len(feature.categories)
+            columns.append([float(positions.get(value, UNKNOWN)) for value in values])
+        else:
+            columns.append([np.nan if value is None else float(value) for value in values])
+    return np.array(columns, dtype=np.float64).T.reshape(len(records), len(contract.features))
+
+
+def fit(contract: Contract, records: Sequence[Record], components: float, seed: int) -> tuple[ColumnTransformer, PCA]:
+    """Scaler and PCA fitted on the records; ``components`` is a number of them, or a share of the variance below 1.
+
+    Raises:
+        NotEnoughData: when more components are asked for than rows or encoded columns allow.
+    """
+    # One BLAS thread: the order of its sums, and so the last bits of ref_data.csv, must not depend on the machine's load.
+    with threadpool_limits(limits=1):
+        scaler = _scaler(contract)
+        scaled = scaler.fit_transform(encode(contract, records))
+        most = min(scaled.shape)
+        if components > most:
+            raise NotEnoughData(
+                f"embedding.components = {components:g}: at most {most} can be had from {scaled.shape[0]} rows with "
+                f"{scaled.shape[1]} encoded columns"
+            )
+        number = int(components) if components >= 1 else float(components)
+        return scaler, PCA(number, svd_solver="full", random_state=seed).fit(scaled)
+
+
+def _scaler(contract: Contract) -> ColumnTransformer:
+    categories = [position for position, feature in enumerate(contract.features) if isinstance(feature, Category)]
+    numbers = [position for position in range(len(contract.features)) if position not in categories]
+    # Every known position has its column, and so has "missing"; a new category is a row of zeros.
+    one_hot = OneHotEncoder(
+        categories=[
+            np.arange(len(feature.categories) + 1, dtype=float)
+            for feature in contract.features
+            if isinstance(feature, Category)
+        ],
+        handle_unknown="ignore",
+        sparse_output=False,
+    )
+    imputer = SimpleImputer(strategy="median", keep_empty_features=True)
+    return ColumnTransformer(
+        [("numbers", make_pipeline(imputer, StandardScaler()), numbers), ("categories", one_hot, categories)]
+    )

@@ -1,0 +1,70 @@
+"""Where raw rows come from: a file, or a data set that scikit-learn brings along."""
+
+import hashlib
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+from sklearn.datasets import load_breast_cancer
+
+from boucle.errors import InvalidSource
+
+BUNDLED = "sklearn:breast_cancer"
+READERS = {".csv": "read_csv", ".tsv": "read_csv", ".parquet": "read_parquet"}
+
+
+def materialize(source: str, data: Path) -> Path:
+    """The file that ``source`` names; the bundled set is first written to ``data/raw/``.
+
+    Raises:
+        InvalidSource: when there is no such file, or its kind is not known.
+    """
+    if source == BUNDLED:
+        return _write_breast_cancer(data / "raw" / "breast_cancer.csv")
+    path = Path(source)
+    if not path.is_file():
+        raise InvalidSource(f'data.source = "{source}": no such file; give a CSV or Parquet file, or "{BUNDLED}"')
+    if _suffix(path) not in READERS:
+        raise InvalidSource(f'data.source = "{source}": must end in {", ".join(READERS)} (or .csv.gz)')
+    return path
+
+
+def read(path: Path, query: str, missing_values: tuple[str, ...]) -> pd.DataFrame:
+    """The rows of the file in their order, or what ``query``, in SQL, selects from the table ``source``.
+
+    Raises:
+        InvalidSource: when the file or the query cannot be read.
+    """
+    reader = READERS[_suffix(path)]
+    with duckdb.connect() as connection:
+        try:
+            if reader == "read_csv":
+                # The whole file decides on a column's type: a sample can miss the one text in a million rows.
+                relation = connection.read_csv(
+                    str(path), header=True, sample_size=-1, na_values=["", *missing_values], encoding="utf-8"
+                )
+            else:
+                relation = connection.read_parquet(str(path))
+            return (relation.query("source", query) if query else relation).df()
+        except duckdb.Error as error:
+            reason = str(error).splitlines()[0]
+            raise InvalidSource(f"{path}: cannot be read ({reason}); Boucle reads UTF-8 CSV and Parquet") from error
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of the file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _suffix(path: Path) -> str:
+    return next((suffix for suffix in reversed(path.suffixes) if suffix != ".gz"), "").lower()
+
+
+def _write_breast_cancer(path: Path) -> Path:
+    if not path.exists():
+        bunch = load_breast_cancer(as_frame=True)
+        table = bunch.data.assign(diagnosis=bunch.target.map(dict(enumerate(bunch.target_names))))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(path, index=False)
+    return path

@@ -1,0 +1,31 @@
+"""Predictions, feedback, training runs; and prod_data.csv, the feedback table's projection into a file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from boucle.store.database import connect
+from boucle.store.feedback import Feedback, FeedbackTable, Receipt
+from boucle.store.predictions import LoggedPrediction, PredictionLog
+from boucle.store.runs import Run, TrainingRuns
+
+__all__ = ["Feedback", "LoggedPrediction", "Receipt", "Run", "Store", "open_store"]
+
+
+@dataclass(frozen=True)
+class Store:
+    """The three tables of one database."""
+
+    predictions: PredictionLog
+    feedback: FeedbackTable
+    runs: TrainingRuns
+
+
+def open_store(url: str, data: Path, k: int) -> Store:
+    """The store at a SQLAlchemy URL, its tables made if they are not there.
+
+    ``k``: every so many feedback rows request a training run. prod_data.csv lies in ``data``.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    database = connect(url)
+    runs = TrainingRuns(database)
+    return Store(PredictionLog(database), FeedbackTable(database, runs, data / "prod_data.csv", k), runs)

@@ -1,0 +1,132 @@
+"""The tables, and the two ways to use them: read, or write alone."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from sqlite3 import Connection as SQLiteConnection
+
+import sqlalchemy as sa
+from sqlalchemy.pool import ConnectionPoolEntry
+
+METADATA = sa.MetaData()
+
+PREDICTIONS = sa.Table(
+    "predictions",
+    METADATA,
+    sa.Column("prediction_id", sa.String(64), primary_key=True),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("model_version", sa.String(32), nullable=False),
+    sa.Column("arm", sa.String(32), nullable=False),
+    sa.Column("client_id", sa.String(64)),
+    sa.Column("input", sa.Text, nullable=False),
+    sa.Column("prediction", sa.Text, nullable=False),
+    sa.Column("probabilities", sa.Text, nullable=False),
+    sa.Column("latency_seconds", sa.Float, nullable=False),
+)
+
+FEEDBACK = sa.Table(
+    "feedback",
+    METADATA,
+    sa.Column("row", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("prediction_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("input", sa.Text, nullable=False),
+    sa.Column("vector", sa.LargeBinary, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("prediction", sa.Text, nullable=False),
+    sa.Column("model_version", sa.String(32)),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text),
+    # Where the row's line ends in prod_data.csv: the next line begins there, however long the file is.
+    sa.Column("line_end", sa.BigInteger, nullable=False),
+)
+
+# One row: the embedding of the vectors in the table above, and the file that shows them.
+PROJECTION = sa.Table(
+    "projection",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("embedding_id", sa.String(64), nullable=False),
+    sa.Column("header", sa.Text, nullable=False),
+)
+
+TRAINING_RUNS = sa.Table(
+    "training_runs",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("trigger", sa.String(16), nullable=False),
+    sa.Column("strategy", sa.String(64)),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("idempotency_key", sa.String(255), unique=True),
+    sa.Column("feedback_row", sa.Integer, unique=True),
+    sa.Column("requested_at", sa.String(32), nullable=False),
+    sa.Column("started_at", sa.String(32)),
+    sa.Column("finished_at", sa.String(32)),
+    sa.Column("parent_version", sa.String(32)),
+    sa.Column("version", sa.String(32)),
+    sa.Column("verdict", sa.String(32)),
+    sa.Column("reason", sa.Text),
+    sa.Column("metrics", sa.Text, nullable=False),
+    sa.Column("mlflow_run_id", sa.String(64)),
+    sa.Column("coalesced_into", sa.Integer),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("owner", sa.String(64)),
+    sa.Column("lease_until", sa.String(32)),
+)
+
+
+class Database:
+    """One engine; any number of readers, one writer at a time."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+        self._writer = threading.Lock()
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection for statements that change nothing; it holds up no writer."""
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A transaction that no other writer, of this process or another, runs beside.
+
+        It is durable when this returns: committed and synced.
+        """
+        # Threads queue here: at SQLite's own lock they would poll, and the unlucky one would time out.
+        with self._writer, self.engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(20261)"))
+            yield connection
+
+
+def connect(url: str) -> Database:
+    """The database at a SQLAlchemy URL, its tables made if they are not there."""
+    engine = sa.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _configure_sqlite)
+        sa.event.listen(engine, "begin", _begin_immediately)
+    database = Database(engine)
+    with database.writing() as connection:
+        METADATA.create_all(connection)
+    return database
+
+
+def now() -> str:
+    """The time in UTC as ISO 8601 text, which sorts as time does."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _configure_sqlite(connection: SQLiteConnection, _: ConnectionPoolEntry) -> None:
+    # The driver must not begin transactions by itself: it would begin them as readers, and fail to upgrade.
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode = WAL")
+    # FULL syncs at every commit: an acknowledged feedback also survives the loss of power.
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _begin_immediately(connection: sa.Connection) -> None:
+    if connection.get_isolation_level() != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

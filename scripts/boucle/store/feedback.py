@@ -1,0 +1,280 @@
+"""The feedback table: rows, their numbers, the training requests they trigger, and their lines in prod_data.csv."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from boucle.contract import Label, Record
+from boucle.embedding import Embedding
+from boucle.errors import EmbeddingChanged, FeedbackConflict, InvalidRecord
+from boucle.models import FloatArray, IndexArray
+from boucle.store import projection
+from boucle.store.database import FEEDBACK, PROJECTION, Database, now
+from boucle.store.runs import TrainingRuns
+
+ACCEPTED, SET_ASIDE = "accepted", "set aside"
+CHUNK = 10_000
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """The true class of one input, beside the predicted one; ``vector`` has shape (n_components,)."""
+
+    prediction_id: str
+    input: Record
+    vector: FloatArray
+    target: Label
+    prediction: Label
+    model_version: str | None
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What the client gets for a feedback: the same again however often it is sent."""
+
+    row: int
+    prediction_id: str
+    target: Label
+    prediction: Label
+    run_id: int | None
+    rows_to_next_retraining: int
+
+    @property
+    def retraining_requested(self) -> bool:
+        return self.run_id is not None
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Accepted feedback as training reads it: row numbers (n,), vectors (n, n_components), positions of classes (n,)."""
+
+    rows: IndexArray
+    vectors: FloatArray
+    labels: IndexArray
+
+    def after(self, row: int) -> "Labelled":
+        """The rows behind ``row``."""
+        return self.select(self.rows > row)
+
+    def select(self, chosen: NDArray[np.bool_]) -> "Labelled":
+        """The rows where ``chosen`` (n,) is true."""
+        return Labelled(self.rows[chosen], self.vectors[chosen], self.labels[chosen])
+
+
+class FeedbackTable:
+    """Accepted feedback in order. The table is the record; prod_data.csv shows it."""
+
+    def __init__(self, database: Database, runs: TrainingRuns, prod_data: Path, k: int) -> None:
+        self._database = database
+        self._runs = runs
+        self._prod_data = prod_data
+        self._k = k
+
+    def add(self, items: Sequence[Feedback], embedding_id: str) -> list[Receipt]:
+        """Store the rows, their lines and the training requests they trigger: all or nothing, durable on return.
+
+        One that was given before changes nothing and gets its first receipt.
+
+        Raises:
+            FeedbackConflict: when one was given before with another target or input.
+            EmbeddingChanged: when prod_data.csv holds the vectors of another embedding by now.
+        """
+        with self._database.writing() as connection:
+            current, header = _projection(connection)
+            if current != embedding_id:
+                raise EmbeddingChanged(f"prod_data.csv holds vectors of embedding {current}, not of {embedding_id}")
+            last, end = _last(connection, header)
+            receipts, lines, start = [], [], end
+            for item in items:
+                receipt = self._given_before(connection, item)
+                if receipt is None:
+                    line = projection.row_line(item.vector, item.target, item.prediction)
+                    last, end = last + 1, end + len(line)
+                    lines.append(line)
+                    self._insert(connection, item, last, end)
+                    receipt = self._receipt(connection, last, item)
+                receipts.append(receipt)
+            # Before the commit: a line too many is cut off by the next writer, a missing one would be a broken promise.
+            if lines and not projection.write_at(self._prod_data, start, b"".join(lines)):
+                projection.rebuild(self._prod_data, _lines(connection, header))
+            return receipts
+
+    def use(self, embedding: Embedding) -> None:
+        """Make prod_data.csv show the accepted feedback as vectors of ``embedding``.
+
+        Nothing is done when it does already. Else every row is embedded anew; a row that the new contract does not
+        fit is set aside with the reason, and comes back should a later contract fit it.
+        """
+        if self.embedding_id() == embedding.id:
+            return
+        header = projection.header_line(embedding.columns)
+        with self._database.writing() as connection:
+            if _projection(connection)[0] == embedding.id:
+                return
+            connection.execute(sa.delete(PROJECTION))
+            connection.execute(sa.insert(PROJECTION).values(id=1, embedding_id=embedding.id, header=header))
+            _embed_anew(connection, embedding, len(header.encode()))
+            projection.rebuild(self._prod_data, _lines(connection, header))
+
+    def repair_projection(self) -> bool:
+        """Compare prod_data.csv with the table, line by line, and rebuild it if they differ; whether they did."""
+        with self._database.writing() as connection:
+            embedding_id, header = _projection(connection)
+            if embedding_id is None or projection.matches(self._prod_data, _lines(connection, header)):
+                return False
+            projection.rebuild(self._prod_data, _lines(connection, header))
+            return True
+
+    def rows(self) -> int:
+        """The number of the last row, which is how many feedbacks were ever accepted."""
+        with self._database.reading() as connection:
+            return connection.execute(sa.select(sa.func.max(FEEDBACK.c.row))).scalar_one() or 0
+
+    def rows_to_next_retraining(self) -> int:
+        """How many more rows request the next training run."""
+        return self._k - self.rows() % self._k
+
+    def embedding_id(self) -> str | None:
+        """The embedding of the stored vectors, or None before any was used."""
+        with self._database.reading() as connection:
+            return _projection(connection)[0]
+
+    def labelled(self, embedding: Embedding) -> Labelled:
+        """Every row that fits the embedding's contract, in order, as its vectors."""
+        rows: list[int] = []
+        vectors: list[FloatArray] = [np.empty((0, len(embedding.columns)))]
+        labels: list[int] = []
+        with self._database.reading() as connection:
+            stored, _ = _projection(connection)
+            chunks = _accepted(connection) if stored == embedding.id else _chunks(connection)
+            for chunk in chunks:
+                readings = _stored(chunk, embedding) if stored == embedding.id else _embedded(chunk, embedding)
+                for reading in readings:
+                    if reading.vector is not None:
+                        rows.append(reading.row)
+                        vectors.append(reading.vector[np.newaxis])
+                        labels.append(embedding.contract.target.index(reading.target))
+        return Labelled(np.array(rows, dtype=np.int64), np.concatenate(vectors), np.array(labels, dtype=np.int64))
+
+    def _insert(self, connection: sa.Connection, item: Feedback, row: int, line_end: int) -> None:
+        connection.execute(
+            sa.insert(FEEDBACK).values(
+                row=row,
+                prediction_id=item.prediction_id,
+                created_at=now(),
+                input=json.dumps(item.input),
+                vector=np.asarray(item.vector, dtype=np.float64).tobytes(),
+                target=json.dumps(item.target),
+                prediction=json.dumps(item.prediction),
+                model_version=item.model_version,
+                status=ACCEPTED,
+                line_end=line_end,
+            )
+        )
+        if row % self._k == 0:
+            self._runs.request_within(connection, trigger="feedback", feedback_row=row)
+
+    def _given_before(self, connection: sa.Connection, item: Feedback) -> Receipt | None:
+        columns = (FEEDBACK.c.row, FEEDBACK.c.input, FEEDBACK.c.target, FEEDBACK.c.prediction)
+        query = sa.select(*columns).where(FEEDBACK.c.prediction_id == item.prediction_id)
+        found = connection.execute(query).one_or_none()
+        if found is None:
+            return None
+        if (found.input, found.target) != (json.dumps(item.input), json.dumps(item.target)):
+            raise FeedbackConflict(
+                f"feedback {item.prediction_id} was given before, with target {found.target}; the first one stays"
+            )
+        return self._receipt(connection, found.row, item)
+
+    def _receipt(self, connection: sa.Connection, row: int, item: Feedback) -> Receipt:
+        return Receipt(
+            row=row,
+            prediction_id=item.prediction_id,
+            target=item.target,
+            prediction=item.prediction,
+            run_id=self._runs.requested_by(connection, row),
+            rows_to_next_retraining=self._k - row % self._k,
+        )
+
+
+def _projection(connection: sa.Connection) -> tuple[str | None, str]:
+    found = connection.execute(sa.select(PROJECTION)).one_or_none()
+    return (found.embedding_id, found.header) if found else (None, "")
+
+
+def _last(connection: sa.Connection, header: str) -> tuple[int, int]:
+    """Number of the last row, and where its line ends."""
+    columns = (FEEDBACK.c.row, FEEDBACK.c.line_end)
+    found = connection.execute(sa.select(*columns).order_by(FEEDBACK.c.row.desc()).limit(1)).one_or_none()
+    return (found.row, found.line_end) if found else (0, len(header.encode()))
+
+
+def _chunks(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Iterator[Sequence[sa.Row]]:
+    last = 0
+    while True:
+        query = sa.select(FEEDBACK).where(FEEDBACK.c.row > last, *conditions).order_by(FEEDBACK.c.row).limit(CHUNK)
+        chunk = connection.execute(query).all()
+        if not chunk:
+            return
+        yield chunk
+        last = chunk[-1].row
+
+
+def _accepted(connection: sa.Connection) -> Iterator[Sequence[sa.Row]]:
+    return _chunks(connection, FEEDBACK.c.status == ACCEPTED)
+
+
+def _lines(connection: sa.Connection, header: str) -> Iterator[bytes]:
+    yield header.encode()
+    for chunk in _accepted(connection):
+        for row in chunk:
+            yield projection.row_line(np.frombuffer(row.vector), json.loads(row.target), json.loads(row.prediction))
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A row as an embedding reads it: its vector, or the reason why the contract does not fit it."""
+
+    row: int
+    target: Label
+    prediction: Label
+    vector: FloatArray | None
+    reason: str | None
+
+
+def _stored(chunk: Sequence[sa.Row], _: Embedding) -> Iterator[_Reading]:
+    for row in chunk:
+        vector = np.frombuffer(row.vector)
+        yield _Reading(row.row, json.loads(row.target), json.loads(row.prediction), vector, None)
+
+
+def _embedded(chunk: Sequence[sa.Row], embedding: Embedding) -> Iterator[_Reading]:
+    records: list[Record] = []
+    reasons: list[str | None] = []
+    for row in chunk:
+        try:
+            embedding.contract.target.index(json.loads(row.target))
+            records.append(embedding.contract.validate_record(json.loads(row.input)))
+            reasons.append(None)
+        except InvalidRecord as mismatch:
+            reasons.append(str(mismatch))
+    vectors = iter(embedding.vectors(records) if records else ())
+    for row, reason in zip(chunk, reasons, strict=True):
+        vector = next(vectors) if reason is None else None
+        yield _Reading(row.row, json.loads(row.target), json.loads(row.prediction), vector, reason)
+
+
+def _embed_anew(connection: sa.Connection, embedding: Embedding, end: int) -> None:
+    for chunk in _chunks(connection):
+        for reading in _embedded(chunk, embedding):
+            values: dict[str, object] = {"status": SET_ASIDE, "reason": reading.reason}
+            if reading.vector is not None:
+                end += len(projection.row_line(reading.vector, reading.target, reading.prediction))
+                values = {"status": ACCEPTED, "reason": None, "vector": reading.vector.tobytes()}
+            statement = sa.update(FEEDBACK).where(FEEDBACK.c.row == reading.row)
+            connection.execute(statement.values(**values, line_end=end))

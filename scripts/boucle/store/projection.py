@@ -1,0 +1,68 @@
+"""prod_data.csv: the accepted feedback as lines of a file, each at the place that the table knows."""
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from boucle import files
+from boucle.contract import Label
+from boucle.models import FloatArray
+
+
+def header_line(columns: Sequence[str]) -> str:
+    """The first line, for an embedding with these columns."""
+    return _line([*columns, "target", "prediction"])
+
+
+def row_line(vector: FloatArray, target: Label, prediction: Label) -> bytes:
+    """One row; a float is written with the digits that give the same float back."""
+    return _line([*(repr(float(value)) for value in vector), str(target), str(prediction)]).encode()
+
+
+def write_at(path: Path, end: int, lines: bytes) -> bool:
+    """Write ``lines`` after byte ``end``, where the last acknowledged line ends; False if the file is shorter.
+
+    What lies behind ``end`` was never acknowledged: a process was killed between its line and its commit.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        size = os.fstat(descriptor).st_size
+        if size < end:
+            return False
+        if size > end:
+            os.ftruncate(descriptor, end)
+        os.pwrite(descriptor, lines, end)
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def matches(path: Path, lines: Iterable[bytes]) -> bool:
+    """Whether the file holds these lines and nothing else."""
+    try:
+        with path.open("rb") as file:
+            return all(file.read(len(line)) == line for line in lines) and not file.read(1)
+    except FileNotFoundError:
+        return False
+
+
+def rebuild(path: Path, lines: Iterable[bytes]) -> None:
+    """Write the file aside from its lines, then put it in place."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with aside.open("wb") as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.rename(path)
+    files.sync_directory(path.parent)
+
+
+def _line(cells: Sequence[str]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    return buffer.getvalue()

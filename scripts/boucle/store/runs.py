@@ -1,0 +1,192 @@
+"""Training runs: requested, claimed under a lease, finished; one at a time."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from boucle.errors import LeaseLost, RunNotFound
+from boucle.store.database import TRAINING_RUNS, Database, now
+
+MOST_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run. ``state``: requested, running, finished, failed or coalesced; ``verdict`` once finished."""
+
+    id: int
+    trigger: str
+    state: str
+    requested_at: str
+    attempts: int
+    metrics: dict[str, Any]
+    strategy: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    parent_version: str | None = None
+    version: str | None = None
+    verdict: str | None = None
+    reason: str | None = None
+    mlflow_run_id: str | None = None
+    coalesced_into: int | None = None
+
+
+COLUMNS = [TRAINING_RUNS.c[name] for name in Run.__dataclass_fields__]
+
+
+class TrainingRuns:
+    """The table of training runs: a queue whose consumer may die at any moment."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def request(self, trigger: str, idempotency_key: str | None = None) -> Run:
+        """A new request; the same key again gives the first one."""
+        with self._database.writing() as connection:
+            if idempotency_key is not None:
+                query = sa.select(*COLUMNS).where(TRAINING_RUNS.c.idempotency_key == idempotency_key)
+                found = connection.execute(query).one_or_none()
+                if found:
+                    return _run(found)
+            run_id = self.request_within(connection, trigger, idempotency_key=idempotency_key)
+            return self._get(connection, run_id)
+
+    def request_within(
+        self,
+        connection: sa.Connection,
+        trigger: str,
+        feedback_row: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> int:
+        """Add a request to the caller's transaction; its number."""
+        run_id = (connection.execute(sa.select(sa.func.max(TRAINING_RUNS.c.id))).scalar_one() or 0) + 1
+        connection.execute(
+            sa.insert(TRAINING_RUNS).values(
+                id=run_id,
+                trigger=trigger,
+                state="requested",
+                idempotency_key=idempotency_key,
+                feedback_row=feedback_row,
+                requested_at=now(),
+                metrics="{}",
+                attempts=0,
+            )
+        )
+        return run_id
+
+    def requested_by(self, connection: sa.Connection, feedback_row: int) -> int | None:
+        """The run that a feedback row requested, or None."""
+        query = sa.select(TRAINING_RUNS.c.id).where(TRAINING_RUNS.c.feedback_row == feedback_row)
+        return connection.execute(query).scalar_one_or_none()
+
+    def claim(self, owner: str, lease_seconds: float) -> Run | None:
+        """The run that ``owner`` must carry out now, or None: nothing is requested, or another one is running.
+
+        A run whose lease ran out is taken over; after `MOST_ATTEMPTS` it has failed. Requests that waited beside the
+        claimed one are coalesced into it: it will see all the rows that they would have seen.
+        """
+        with self._database.writing() as connection:
+            runs = TRAINING_RUNS.c
+            running = connection.execute(
+                sa.select(runs.id, runs.attempts, runs.lease_until).where(runs.state == "running")
+            ).one_or_none()
+            if running and running.lease_until > now():
+                return None
+            if running and running.attempts >= MOST_ATTEMPTS:
+                reason = f"the trainer died {running.attempts} times in this run"
+                _update(connection, running.id, state="failed", reason=reason, finished_at=now(), lease_until=None)
+                running = None
+            waiting = connection.execute(
+                sa.select(runs.id, runs.attempts).where(runs.state == "requested").order_by(runs.id)
+            ).all()
+            claimed = running or (waiting[0] if waiting else None)
+            if claimed is None:
+                return None
+            _update(
+                connection,
+                claimed.id,
+                state="running",
+                owner=owner,
+                lease_until=_after(lease_seconds),
+                started_at=now(),
+                attempts=claimed.attempts + 1,
+            )
+            for other in waiting:
+                if other.id != claimed.id:
+                    into = {"coalesced_into": claimed.id, "reason": f"coalesced into run {claimed.id}"}
+                    _update(connection, other.id, state="coalesced", finished_at=now(), **into)
+            return self._get(connection, claimed.id)
+
+    def renew(self, run: Run, owner: str, lease_seconds: float) -> None:
+        """Keep the run: the trainer is alive.
+
+        Raises:
+            LeaseLost: when another trainer holds the run by now.
+        """
+        self._update_owned(run, owner, lease_until=_after(lease_seconds))
+
+    def note(self, run: Run, owner: str, **values: str | None) -> None:
+        """Write columns of a run that is under way.
+
+        Raises:
+            LeaseLost: when another trainer holds the run by now.
+        """
+        self._update_owned(run, owner, **values)
+
+    def finish(self, run: Run, owner: str, state: str, metrics: Mapping[str, Any], **values: str | None) -> None:
+        """End the run as ``finished`` or ``failed``.
+
+        Raises:
+            LeaseLost: when another trainer holds the run by now.
+        """
+        finished = {"metrics": json.dumps(metrics), "finished_at": now(), "lease_until": None}
+        self._update_owned(run, owner, state=state, **finished, **values)
+
+    def get(self, run_id: int) -> Run:
+        """The run with this number.
+
+        Raises:
+            RunNotFound: when there is none.
+        """
+        with self._database.reading() as connection:
+            return self._get(connection, run_id)
+
+    def newest(self, limit: int) -> list[Run]:
+        """The last runs, newest first."""
+        query = sa.select(*COLUMNS).order_by(TRAINING_RUNS.c.id.desc()).limit(limit)
+        with self._database.reading() as connection:
+            return [_run(row) for row in connection.execute(query)]
+
+    def _get(self, connection: sa.Connection, run_id: int) -> Run:
+        found = connection.execute(sa.select(*COLUMNS).where(TRAINING_RUNS.c.id == run_id)).one_or_none()
+        if found is None:
+            raise RunNotFound(f"no training run {run_id}; GET /retrain lists them")
+        return _run(found)
+
+    def _update_owned(self, run: Run, owner: str, **values: str | None) -> None:
+        owned = sa.and_(
+            TRAINING_RUNS.c.id == run.id,
+            TRAINING_RUNS.c.state == "running",
+            TRAINING_RUNS.c.owner == owner,
+            TRAINING_RUNS.c.attempts == run.attempts,
+        )
+        with self._database.writing() as connection:
+            changed = connection.execute(sa.update(TRAINING_RUNS).where(owned).values(**values)).rowcount
+        if not changed:
+            raise LeaseLost(f"run {run.id} was taken over by another trainer")
+
+
+def _update(connection: sa.Connection, run_id: int, **values: Any) -> None:  # columns of several types
+    connection.execute(sa.update(TRAINING_RUNS).where(TRAINING_RUNS.c.id == run_id).values(**values))
+
+
+def _after(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
+
+
+def _run(row: sa.Row) -> Run:
+    return Run(**{**row._mapping, "metrics": json.loads(row.metrics)})

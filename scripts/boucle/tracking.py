@@ -1,0 +1,122 @@
+"""MLflow: runs, registered versions, aliases. The record of the loop, never its condition.
+
+Only this module imports mlflow, and only when a run begins: the import takes seconds.
+"""
+
+import logging
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from sklearn.pipeline import make_pipeline
+
+from boucle.artifacts import Manifest
+from boucle.embedding import Embedding
+from boucle.models import Model
+
+log = logging.getLogger(__name__)
+
+
+class Tracker(Protocol):
+    """Where training runs are recorded."""
+
+    def start(self, name: str) -> str | None:
+        """Begin a run; its identifier, or None when it cannot be recorded."""
+
+    def log(self, run_id: str | None, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        """Write figures and tags to the run, and end it."""
+
+    def register(self, manifest: Manifest, folder: Path, model: Model, embedding: Embedding) -> None:
+        """Write the version in ``folder`` to its run, register it, and let the alias `champion` follow."""
+
+
+class MLflowTracker:
+    """Records to an MLflow tracking URI: a server, or the embedded SQLite file."""
+
+    def __init__(self, uri: str, experiment: str, folder: Path) -> None:
+        self._uri = uri
+        self._experiment = experiment
+        # Used with an embedded store only: a server chooses its own place for artifacts.
+        self._artifacts = folder / "mlflow" / "artifacts"
+
+    def start(self, name: str) -> str | None:
+        return self._attempt("start a run", lambda: self._start(name))
+
+    def log(self, run_id: str | None, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        if run_id is not None:
+            self._attempt("log a run", lambda: self._log(run_id, metrics, tags))
+
+    def register(self, manifest: Manifest, folder: Path, model: Model, embedding: Embedding) -> None:
+        if manifest.mlflow_run_id is not None:
+            self._attempt("register a version", lambda: self._register(manifest, folder, model, embedding))
+
+    def _attempt(self, what: str, action: Callable[[], str | None]) -> str | None:
+        try:
+            return action()
+        except Exception:  # whatever MLflow, its database or the network raise: the loop goes on without the record
+            log.warning("mlflow could not %s at %s", what, self._uri, exc_info=True)
+            return None
+
+    def _start(self, name: str) -> str:
+        client = self._client()
+        experiment = client.get_experiment_by_name(self._experiment)
+        if experiment is None:
+            location = None
+            if self._uri.startswith("sqlite"):
+                self._artifacts.mkdir(parents=True, exist_ok=True)
+                location = self._artifacts.resolve().as_uri()
+            experiment_id = client.create_experiment(self._experiment, artifact_location=location)
+        else:
+            experiment_id = experiment.experiment_id
+        return client.create_run(experiment_id, run_name=name).info.run_id
+
+    def _log(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        client = self._client()
+        for name, value in metrics.items():
+            if not math.isnan(value):  # MLflow stores no NaN
+                client.log_metric(run_id, name, value)
+        for name, text in tags.items():
+            client.set_tag(run_id, name, text)
+        client.set_terminated(run_id)
+
+    def _register(self, manifest: Manifest, folder: Path, model: Model, embedding: Embedding) -> None:
+        client = self._client()
+        import mlflow
+        import mlflow.sklearn
+        import skops.io
+
+        pipeline = make_pipeline(embedding.scaler, embedding.projector, model.estimator)
+        registered = re.sub(r"[^a-z0-9]+", "-", manifest.project.lower()).strip("-") or "boucle"
+        with mlflow.start_run(run_id=manifest.mlflow_run_id):
+            mlflow.log_params({"algorithm": manifest.algorithm, **manifest.parameters})
+            mlflow.log_artifacts(str(folder), "version")
+            logged = mlflow.sklearn.log_model(
+                pipeline,
+                name="model",
+                registered_model_name=registered,
+                # Given, or MLflow would take seconds to guess them.
+                pip_requirements=[f"scikit-learn=={manifest.libraries['scikit-learn']}", "skops"],
+                skops_trusted_types=skops.io.get_untrusted_types(data=skops.io.dumps(pipeline)),
+            )
+        _move_aliases(client, registered, str(logged.registered_model_version))
+
+    def _client(self) -> Any:  # MlflowClient, imported late
+        # Read by mlflow at import: by default its client waits four minutes for a server that is down.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+        import mlflow
+
+        if self._uri.startswith("sqlite:///"):
+            Path(self._uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        mlflow.set_tracking_uri(self._uri)
+        return mlflow.MlflowClient()
+
+
+def _move_aliases(client: Any, registered: str, version: str) -> None:  # MlflowClient, imported late
+    before = client.get_registered_model(registered).aliases.get("champion")
+    if before is not None:
+        client.set_registered_model_alias(registered, "previous", before)
+    client.set_registered_model_alias(registered, "champion", version)
