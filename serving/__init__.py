@@ -1,0 +1,1 @@
+"""The HTTP API in front of the champion: predict, feedback, retrain, models."""

@@ -1,0 +1,59 @@
+"""`create_app()`: the one place where serving's parts are put together."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi_swagger import patch_fastapi
+from starlette.concurrency import run_in_threadpool
+
+from boucle.artifacts import Artifacts
+from boucle.config import Places, load_project
+from boucle.store import open_store
+from serving import metrics, openapi, problems
+from serving.journal import Journal
+from serving.live import LiveModel
+from serving.middleware import Identified, Limited, Measured
+from serving.parts import Parts
+from serving.routes import feedback, health, models, predict, retrain
+from serving.settings import Settings
+from serving.watcher import Watcher
+
+
+def create_app(settings: Settings | None = None, places: Places | None = None) -> FastAPI:
+    """The API of one worker process; what is not given is read from the environment."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    settings, places = settings or Settings(), places or Places()
+    project = load_project(places.project)
+    store = open_store(places.database, places.data, project.feedback.k)
+    artifacts, live = Artifacts(places.artifacts), LiveModel()
+    journal = Journal(store.predictions, settings.journal_capacity)
+    watcher = Watcher(artifacts, store, live, settings.watch_seconds)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        metrics.forget_dead_workers()
+        await run_in_threadpool(watcher.start)
+        journal.start()
+        yield
+        await run_in_threadpool(watcher.stop)
+        await run_in_threadpool(journal.stop)
+        metrics.forget_this_worker()
+
+    # The documentation page comes from a package: FastAPI's own loads its scripts from the internet.
+    app = FastAPI(
+        title=project.project.name, version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    app.state.parts = Parts(project, artifacts, store, live, journal, watcher)
+    for routes in (predict, feedback, retrain, models, health):
+        app.include_router(routes.router)
+    problems.install(app)
+    openapi.install(app, live)
+    patch_fastapi(app)
+    # The last one added is the outermost.
+    app.add_middleware(Limited, body_bytes=project.limits.body_bytes)
+    app.add_middleware(Measured)
+    app.add_middleware(Identified)
+    return app
