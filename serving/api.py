@@ -43,7 +43,11 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
 
     # The documentation page comes from a package: FastAPI's own loads its scripts from the internet.
     app = FastAPI(
-        title=project.project.name, version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None,
+        title=project.project.name,
+        version="0.1.0",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.parts = Parts(project, artifacts, store, live, journal, watcher)

@@ -95,7 +95,9 @@ def _csv_rows(text: str, contract: Contract) -> Rows:
 
 
 def _check_header(columns: list[str], contract: Contract) -> None:
-    problems = [FieldError(name, "", "is missing from the header line") for name in contract.names if name not in columns]
+    problems = [
+        FieldError(name, "", "is missing from the header line") for name in contract.names if name not in columns
+    ]
     problems += [
         FieldError(show(name), "", "is no column of this project, or stands twice in the header line")
         for position, name in enumerate(columns)

@@ -70,4 +70,7 @@ class Journal:
                 if not away:
                     log.exception("the prediction log cannot be written; %d predictions wait", len(self._queue))
                 away = True
-        self.flush()
+        try:
+            self.flush()
+        except SQLAlchemyError:
+            log.exception("%d predictions were not logged", len(self._queue))

@@ -24,7 +24,8 @@ class Identified:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await self._app(scope, receive, send)
+            await self._app(scope, receive, send)
+            return
         given = Request(scope).headers.get("x-request-id", "")
         scope["request_id"] = given if REQUEST_ID.fullmatch(given) else str(uuid7())
 
@@ -45,7 +46,8 @@ class Limited:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await self._app(scope, receive, send)
+            await self._app(scope, receive, send)
+            return
         received = 0
 
         async def receive_limited() -> Message:
@@ -57,9 +59,7 @@ class Limited:
             while message.get("more_body") and received <= self._limit * DISCARDED_FACTOR:
                 message = await receive()
                 received += len(message.get("body", b""))
-            raise BodyTooLarge(
-                f"the body may have {self._limit:,} bytes at most (limits.body_bytes); send it in parts"
-            )
+            raise BodyTooLarge(f"the body may have {self._limit:,} bytes at most (limits.body_bytes); send it in parts")
 
         await self._app(scope, receive_limited, send)
 
@@ -72,7 +72,8 @@ class Measured:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await self._app(scope, receive, send)
+            await self._app(scope, receive, send)
+            return
         started, status = time.perf_counter(), 500
 
         async def send_measured(message: Message) -> None:

@@ -40,7 +40,9 @@ STATUSES: dict[type[errors.BoucleError], tuple[int, str]] = {
 }
 
 
-def problem(request: Request, status: int, title: str, detail: str, fields: tuple[FieldProblem, ...] = ()) -> JSONResponse:
+def problem(
+    request: Request, status: int, title: str, detail: str, fields: tuple[FieldProblem, ...] = ()
+) -> JSONResponse:
     """An error answer; ``detail`` and ``fields`` are what the client can act on."""
     body = Problem(
         type="urn:boucle:problem:" + re.sub(r"[^a-z]+", "-", title.lower()),
@@ -67,7 +69,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
         fields = tuple(
-            FieldProblem(field=".".join(map(str, detail["loc"])), value=show(detail.get("input")), message=detail["msg"])
+            FieldProblem(
+                field=".".join(map(str, detail["loc"])), value=show(detail.get("input")), message=detail["msg"]
+            )
             for detail in error.errors()
         )
         return problem(request, 422, "Invalid input", f"{fields[0].field}: {fields[0].message}", fields)

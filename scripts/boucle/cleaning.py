@@ -11,6 +11,8 @@ from boucle.errors import InvalidSource
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
 MOST_CLASSES = 100
+# Texts of which more than half are unique identify rows; in a table of a handful of rows nothing can be said.
+MOST_DISTINCT_SHARE, FEW = 0.5, 20
 
 
 def clean(raw: pd.DataFrame, target: str, drop: Sequence[str], missing_values: Sequence[str]) -> pd.DataFrame:
@@ -74,8 +76,8 @@ def classes_of(column: pd.Series) -> tuple[Label, ...]:
         raise InvalidSource(f"the target {target} has one single value, {classes[0]!r}: there is nothing to learn")
     if len(classes) > MOST_CLASSES:
         raise InvalidSource(
-            f"the target {target} has {len(classes)} different values: Boucle predicts classes, {MOST_CLASSES} at most; "
-            f"make classes of it with data.query"
+            f"the target {target} has {len(classes)} different values: Boucle predicts classes, {MOST_CLASSES} at "
+            f"most; make classes of it with data.query"
         )
     return tuple(classes)
 
@@ -93,7 +95,7 @@ def _typed(column: pd.Series, missing: set[str]) -> pd.Series:
         return column.astype(float).replace([np.inf, -np.inf], np.nan)
     if not (pd.api.types.is_object_dtype(column) or pd.api.types.is_string_dtype(column)):
         return column
-    values = [None if value is None or value is pd.NA or value != value else value for value in column]
+    values = [None if pd.isna(value) else value for value in column]
     if any(isinstance(value, bool) for value in values):
         return pd.Series(values, dtype=object)
     texts = [None if value is None or str(value).strip() in missing else str(value).strip() for value in values]
@@ -121,11 +123,11 @@ def _feature(column: pd.Series, nullable: bool, max_categories: int) -> Number |
         return Boolean(name=name, nullable=nullable)
     if not isinstance(present.iloc[0], str):
         raise InvalidSource(
-            f"column {name} holds dates or other values ({present.iloc[0]}): add it to data.drop, or make numbers of it "
-            f"with data.query"
+            f"column {name} holds dates or other values ({present.iloc[0]}): add it to data.drop, or make numbers of "
+            f"it with data.query"
         )
     categories = sorted(set(present))
-    if len(categories) > max_categories:
+    if len(categories) > max_categories or len(categories) > max(len(present) * MOST_DISTINCT_SHARE, FEW):
         raise InvalidSource(
             f"column {name} holds {len(categories)} different texts, such as {categories[0]!r}: add it to data.drop if "
             f"it identifies rows, or raise data.max_categories"
@@ -138,7 +140,7 @@ def _label(value: object, target: str) -> Label:
         if value % 1:
             raise InvalidSource(
                 f"the target {target} holds {value:g}, a quantity: Boucle predicts classes; make classes of it with "
-                f"data.query, such as SELECT *, {target} > {value:g} AS above FROM source"
+                f"data.query, such as: {target} > {value:g} AS above"
             )
         return int(value)
     if isinstance(value, bool | str):

@@ -2,17 +2,24 @@
 
 import logging
 import os
+import signal
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from boucle.artifacts import Artifacts
 from boucle.config import Places, Project, load_project
+from boucle.embedded import Ports, check_ports, wait_until_ready
 from boucle.errors import BoucleError
-from boucle.tracking import MLflowTracker
+
+if TYPE_CHECKING:
+    from boucle.tracking import Tracker
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+READY_SECONDS = 120.0
 
 IfChanged = Annotated[bool, typer.Option("--if-changed", help="Do nothing when data and project.toml are as before.")]
 
@@ -33,8 +40,9 @@ def prepare(if_changed: IfChanged = False) -> None:
 
     project, places = _open()
     if if_changed and preparation.is_current(project, places.data):
-        return _say("prepare")("nothing changed")
-    preparation.prepare(project, places.data, _say("prepare"))
+        _say("prepare")("nothing changed")
+    else:
+        preparation.prepare(project, places.data, _say("prepare"))
 
 
 @app.command()
@@ -45,8 +53,9 @@ def train(if_changed: IfChanged = False) -> None:
     project, places = _open()
     say, artifacts, prepared = _say("train"), Artifacts(places.artifacts), preparation.load(places.data)
     if if_changed and training.is_current(project, prepared, artifacts):
-        return say("nothing changed")
-    training.train(project, prepared, artifacts, _tracker(project, places), say, actor="make train")
+        say("nothing changed")
+    else:
+        training.train(project, prepared, artifacts, _tracker(project, places), say, actor="make train")
 
 
 @app.command()
@@ -73,14 +82,48 @@ def promote(version: str, reason: str = "by hand", actor: str = "command line") 
     _say("promote")(f"{version} is the champion; it was {before}")
 
 
+@app.command()
+def ports() -> None:
+    """Check that every port of the stack is free."""
+    check_ports(Ports())
+
+
+@app.command()
+def ready(with_demo: Annotated[bool, typer.Option(envvar="BOUCLE_DEMO")] = False) -> None:
+    """Wait for the stack, print where to look, and stay: the last process line of `make run`."""
+    stack = Ports()
+    wait_until_ready(stack, READY_SECONDS, typer.echo)
+    typer.echo("\nBoucle runs. Ctrl-C stops it.")
+    for name, url in stack.urls.items():
+        typer.echo(f"  {name:8} {url}")
+    if with_demo:
+        _drive(stack)
+    signal.pause()
+
+
+@app.command()
+def demo() -> None:
+    """Drive realistic traffic through the running stack."""
+    _drive(Ports())
+
+
+def _drive(stack: Ports) -> None:
+    from boucle import preparation
+    from boucle.demo import drive
+
+    drive(f"http://127.0.0.1:{stack.serving_port}", preparation.load(Places().data), typer.echo)
+
+
 def _open() -> tuple[Project, Places]:
     places = Places()
     return load_project(places.project), places
 
 
-def _tracker(project: Project, places: Places) -> MLflowTracker:
+def _tracker(project: Project, places: Places) -> "Tracker":
+    from boucle.tracking import MLflowTracker
+
     return MLflowTracker(places.tracking, project.project.name, places.data)
 
 
-def _say(step: str):  # noqa: ANN202
+def _say(step: str) -> Callable[[str], None]:
     return lambda message: typer.echo(f"{step:8} {message}")

@@ -1,4 +1,4 @@
-"""What the project is (`Project`, from project.toml) and where this machine keeps it (`Places`, from the environment)."""
+"""What the project is (`Project`: project.toml) and where its state is kept (`Places`: the environment)."""
 
 import os
 import tomllib
@@ -23,10 +23,14 @@ class Section(BaseModel):
 
 
 class ProjectSection(Section):
+    """How it is called."""
+
     name: str = "Boucle"
 
 
 class DataSection(Section):
+    """Where its rows come from, and which are held out."""
+
     source: str
     target: str
     query: str = ""
@@ -38,11 +42,15 @@ class DataSection(Section):
 
 
 class EmbeddingSection(Section):
+    """How a row becomes a vector."""
+
     modality: Literal["tabular"] = "tabular"
     components: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = 0.95
 
 
 class TrainingSection(Section):
+    """What is fitted, and how it is judged."""
+
     candidates: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("logistic_regression", "random_forest")
     # Whatever the algorithm's constructor takes: scikit-learn validates it when the model is built.
     parameters: dict[Algorithm, dict[str, Any]] = {}
@@ -52,14 +60,20 @@ class TrainingSection(Section):
 
 
 class FeedbackSection(Section):
+    """When labels request a training run."""
+
     k: Annotated[int, Field(ge=1)] = 50
 
 
 class PromotionSection(Section):
+    """When a challenger replaces the champion."""
+
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class LimitsSection(Section):
+    """What a client may send."""
+
     body_bytes: Annotated[int, Field(ge=1_000)] = 10_000_000
 
 
@@ -132,7 +146,10 @@ def load_project(path: Path) -> Project:
     try:
         return Project(**content)
     except ValidationError as error:
-        raise InvalidProject("\n".join(_explain(path, dict(detail)) for detail in error.errors())) from error
+        details = error.errors(include_url=False)
+        # A list with a wrong item is also reported as too short: the item alone says it better.
+        inner = [one for one in details if not any(one["loc"] == other["loc"][:-1] for other in details)]
+        raise InvalidProject("\n".join(_explain(path, dict(detail)) for detail in inner)) from error
 
 
 def _explain(path: Path, detail: dict[str, Any]) -> str:

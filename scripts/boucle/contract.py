@@ -1,6 +1,7 @@
 """The data contract: columns, types, ranges, target; and the one check that every record passes on its way in."""
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -198,7 +199,7 @@ def show(value: object) -> str:
     if value is None:
         return "null"
     try:
-        text = repr(value)
+        text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
     except ValueError:  # an integer with more than 4300 digits refuses to be printed
         text = "a number with thousands of digits"
     return _shorten(text)

@@ -1,6 +1,7 @@
 """How good predictions are, on rows that the model has not seen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +46,10 @@ def all_scores(labels: IndexArray, probabilities: FloatArray) -> dict[str, float
     return {name: score(name, labels, probabilities) for name in names}
 
 
-def cross_validated(fit: Fit, metric: str, vectors: FloatArray, labels: IndexArray, folds: int, seed: int) -> list[float]:
-    """The metric on each of ``folds`` stratified parts, predicted by a model fitted on the others.
+def cross_validated(
+    fit: Fit, metric: str, vectors: FloatArray, labels: IndexArray, folds: int, seed: int
+) -> Iterator[float]:
+    """The metric on each of ``folds`` stratified parts, predicted by a model fitted on the others; one at a time.
 
     Raises:
         NotEnoughData: when a class has fewer rows than there are folds.
@@ -54,11 +57,8 @@ def cross_validated(fit: Fit, metric: str, vectors: FloatArray, labels: IndexArr
     rarest = int(np.bincount(labels)[np.unique(labels)].min())
     if rarest < folds:
         raise NotEnoughData(f"training.folds = {folds}: the rarest class has only {rarest} reference rows")
-    parts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(vectors, labels)
-    return [
-        score(metric, labels[held], fit(vectors[rest], labels[rest]).probabilities(vectors[held]))
-        for rest, held in parts
-    ]
+    for rest, held in StratifiedKFold(folds, shuffle=True, random_state=seed).split(vectors, labels):
+        yield score(metric, labels[held], fit(vectors[rest], labels[rest]).probabilities(vectors[held]))
 
 
 def forward_chained(
@@ -73,8 +73,7 @@ def forward_chained(
     start = len(past[1])
     bounds = np.unique(np.linspace(start, len(labels), min(folds, len(labels) - start) + 1).astype(int))
     answers = [
-        fit(vectors[:begin], labels[:begin]).probabilities(vectors[begin:end])
-        for begin, end in zip(bounds[:-1], bounds[1:], strict=True)
+        fit(vectors[:begin], labels[:begin]).probabilities(vectors[begin:end]) for begin, end in pairwise(bounds)
     ]
     return np.concatenate(answers)
 

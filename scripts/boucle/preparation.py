@@ -72,10 +72,11 @@ def prepare(project: Project, data: Path, report: Report) -> Preparation:
     table = cleaning.clean(raw, project.data.target, project.data.drop, project.data.missing_values)
     if len(table) < len(raw):
         report(f"{len(raw) - len(table):,} rows without a {project.data.target} were left out")
+    target = Target(name=project.data.target, classes=cleaning.classes_of(table[project.data.target]))
     reference, test = _split(table, project)
     contract = cleaning.infer_contract(
         reference,
-        Target(name=project.data.target, classes=cleaning.classes_of(table[project.data.target])),
+        target,
         nullable=[name for name in table.columns if table[name].isna().any()],
         missing_values=project.data.missing_values,
         max_categories=project.data.max_categories,
@@ -193,4 +194,3 @@ def _read_text_csv(content: bytes) -> pd.DataFrame:
 def _positions(contract: Contract, labels: pd.Series) -> IndexArray:
     index = {str(label): position for position, label in enumerate(contract.target.classes)}
     return np.array([index[text] for text in labels], dtype=np.int64)
-

@@ -16,7 +16,7 @@ from boucle import evaluation, preparation, promotion
 from boucle.artifacts import Artifacts, Manifest, ModelVersion
 from boucle.config import Project
 from boucle.errors import BoucleError, ChampionMoved, LeaseLost, NotPrepared
-from boucle.models import FloatArray, IndexArray, Recipe
+from boucle.models import FloatArray, IndexArray, Model, Recipe
 from boucle.preparation import Preparation
 from boucle.promotion import Decision
 from boucle.publishing import Lineage, publish
@@ -160,22 +160,24 @@ class Trainer:
         mlflow_run_id = self.tracker.start(f"retrain {run.id}")
         self.store.runs.note(run, self.owner, mlflow_run_id=mlflow_run_id)
         exam = hold_exam(self.project, reference, champion, lesson)
-        verdict, reason, manifest = exam.decision.verdict, exam.decision.reason, None
+        verdict, reason, manifest, model = exam.decision.verdict, exam.decision.reason, None, None
         if exam.decision.promote:
             lineage = Lineage(
                 fingerprint(self.project, reference), champion.version, lesson.last_row, run.id, mlflow_run_id
             )
+            model = fitter(exam.recipe, reference)(*lesson.everything)
             try:
-                manifest = self._promote(run, lineage, reference, lesson, exam)
+                manifest = self._promote(run, lineage, reference, model, exam)
             except ChampionMoved as moved:
                 verdict, reason = "superseded", str(moved)
         version = manifest.version if manifest else None
         self._finish(run, verdict, reason, exam.metrics, version, exam.recipe.algorithm)
         self.tracker.log(mlflow_run_id, exam.metrics, {"verdict": verdict, "reason": reason, "version": version or ""})
+        if manifest and model:
+            self.tracker.register(manifest, self.artifacts.root / manifest.version, model, reference.embedding)
 
-    def _promote(self, run: Run, lineage: Lineage, reference: Preparation, lesson: Lesson, exam: Exam) -> Manifest:
-        """Refit the winner on all rows, publish it, and point at it."""
-        model = fitter(exam.recipe, reference)(*lesson.everything)
+    def _promote(self, run: Run, lineage: Lineage, reference: Preparation, model: Model, exam: Exam) -> Manifest:
+        """Publish the winner, fitted on all rows, and point at it."""
         metrics = {"exam": exam.metrics, "held-out test rows": test_scores(model, reference)}
         manifest = publish(self.artifacts, self.project, reference, exam.recipe, model, metrics, lineage)
         # The fence: a trainer that slept past its lease must not publish what its successor is already deciding.
@@ -183,7 +185,6 @@ class Trainer:
         self.artifacts.promote(
             manifest.version, replacing=lineage.parent_version, reason=exam.decision.reason, actor=f"run {run.id}"
         )
-        self.tracker.register(manifest, self.artifacts.root / manifest.version, model, reference.embedding)
         return manifest
 
     def _finish(

@@ -35,20 +35,23 @@ def read(path: Path, query: str, missing_values: tuple[str, ...]) -> pd.DataFram
     Raises:
         InvalidSource: when the file or the query cannot be read.
     """
-    reader = READERS[_suffix(path)]
     with duckdb.connect() as connection:
         try:
-            if reader == "read_csv":
+            if READERS[_suffix(path)] == "read_csv":
                 # The whole file decides on a column's type: a sample can miss the one text in a million rows.
                 relation = connection.read_csv(
                     str(path), header=True, sample_size=-1, na_values=["", *missing_values], encoding="utf-8"
                 )
             else:
                 relation = connection.read_parquet(str(path))
-            return (relation.query("source", query) if query else relation).df()
+            chosen = relation.query("source", query) if query else relation
+            table = chosen.df() if chosen else pd.DataFrame()
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
             raise InvalidSource(f"{path}: cannot be read ({reason}); Boucle reads UTF-8 CSV and Parquet") from error
+    if table.empty:
+        raise InvalidSource(f"{path}: holds no row, or data.query selects none")
+    return table
 
 
 def file_digest(path: Path) -> str:

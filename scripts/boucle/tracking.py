@@ -1,7 +1,4 @@
-"""MLflow: runs, registered versions, aliases. The record of the loop, never its condition.
-
-Only this module imports mlflow, and only when a run begins: the import takes seconds.
-"""
+"""MLflow: runs, registered versions, aliases. The record of the loop, never its condition."""
 
 import logging
 import math
@@ -9,8 +6,9 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+import skops.io
 from sklearn.pipeline import make_pipeline
 
 from boucle.artifacts import Manifest
@@ -37,10 +35,22 @@ class MLflowTracker:
     """Records to an MLflow tracking URI: a server, or the embedded SQLite file."""
 
     def __init__(self, uri: str, experiment: str, folder: Path) -> None:
+        # Read by mlflow at import: by default its client waits four minutes for a server that is down.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+        # Here and not above: the import takes seconds, which nothing but a tracker should cost.
+        import mlflow.sklearn
+
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         self._uri = uri
         self._experiment = experiment
         # Used with an embedded store only: a server chooses its own place for artifacts.
         self._artifacts = folder / "mlflow" / "artifacts"
+        if uri.startswith("sqlite:///"):
+            self._artifacts.mkdir(parents=True, exist_ok=True)
+        mlflow.set_tracking_uri(uri)
+        self._mlflow = mlflow
+        self._client = mlflow.MlflowClient()
 
     def start(self, name: str) -> str | None:
         return self._attempt("start a run", lambda: self._start(name))
@@ -61,62 +71,40 @@ class MLflowTracker:
             return None
 
     def _start(self, name: str) -> str:
-        client = self._client()
-        experiment = client.get_experiment_by_name(self._experiment)
-        if experiment is None:
-            location = None
-            if self._uri.startswith("sqlite"):
-                self._artifacts.mkdir(parents=True, exist_ok=True)
-                location = self._artifacts.resolve().as_uri()
-            experiment_id = client.create_experiment(self._experiment, artifact_location=location)
-        else:
-            experiment_id = experiment.experiment_id
-        return client.create_run(experiment_id, run_name=name).info.run_id
+        experiment = self._client.get_experiment_by_name(self._experiment)
+        if experiment is not None:
+            return str(self._client.create_run(experiment.experiment_id, run_name=name).info.run_id)
+        location = self._artifacts.resolve().as_uri() if self._uri.startswith("sqlite") else None
+        experiment_id = self._client.create_experiment(self._experiment, artifact_location=location)
+        return str(self._client.create_run(experiment_id, run_name=name).info.run_id)
 
     def _log(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
-        client = self._client()
         for name, value in metrics.items():
             if not math.isnan(value):  # MLflow stores no NaN
-                client.log_metric(run_id, name, value)
+                self._client.log_metric(run_id, name, value)
         for name, text in tags.items():
-            client.set_tag(run_id, name, text)
-        client.set_terminated(run_id)
+            self._client.set_tag(run_id, name, text)
+        self._client.set_terminated(run_id)
 
     def _register(self, manifest: Manifest, folder: Path, model: Model, embedding: Embedding) -> None:
-        client = self._client()
-        import mlflow
-        import mlflow.sklearn
-        import skops.io
-
         pipeline = make_pipeline(embedding.scaler, embedding.projector, model.estimator)
-        registered = re.sub(r"[^a-z0-9]+", "-", manifest.project.lower()).strip("-") or "boucle"
-        with mlflow.start_run(run_id=manifest.mlflow_run_id):
-            mlflow.log_params({"algorithm": manifest.algorithm, **manifest.parameters})
-            mlflow.log_artifacts(str(folder), "version")
-            logged = mlflow.sklearn.log_model(
+        with self._mlflow.start_run(run_id=manifest.mlflow_run_id):
+            self._mlflow.log_params({"algorithm": manifest.algorithm, **manifest.parameters})
+            self._mlflow.log_artifacts(str(folder), "version")
+            logged = self._mlflow.sklearn.log_model(
                 pipeline,
                 name="model",
-                registered_model_name=registered,
                 # Given, or MLflow would take seconds to guess them.
                 pip_requirements=[f"scikit-learn=={manifest.libraries['scikit-learn']}", "skops"],
                 skops_trusted_types=skops.io.get_untrusted_types(data=skops.io.dumps(pipeline)),
             )
-        _move_aliases(client, registered, str(logged.registered_model_version))
-
-    def _client(self) -> Any:  # MlflowClient, imported late
-        # Read by mlflow at import: by default its client waits four minutes for a server that is down.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-        import mlflow
-
-        if self._uri.startswith("sqlite:///"):
-            Path(self._uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        mlflow.set_tracking_uri(self._uri)
-        return mlflow.MlflowClient()
-
-
-def _move_aliases(client: Any, registered: str, version: str) -> None:  # MlflowClient, imported late
-    before = client.get_registered_model(registered).aliases.get("champion")
-    if before is not None:
-        client.set_registered_model_alias(registered, "previous", before)
-    client.set_registered_model_alias(registered, "champion", version)
+        name = re.sub(r"[^a-z0-9]+", "-", manifest.project.lower()).strip("-") or "boucle"
+        if not self._client.search_registered_models(f"name = '{name}'"):
+            self._client.create_registered_model(name)
+        before = self._client.get_registered_model(name).aliases.get("champion")
+        version = self._client.create_model_version(
+            name, logged.model_uri, run_id=manifest.mlflow_run_id, tags={"version": manifest.version}
+        )
+        self._client.set_registered_model_alias(name, "champion", version.version)
+        if before is not None:
+            self._client.set_registered_model_alias(name, "previous", before)

@@ -86,13 +86,13 @@ def flat(metrics: dict[str, dict[str, float]]) -> dict[str, float]:
 def _cross_validate(recipe: Recipe, preparation: Preparation, project: Project, report: Report) -> list[float]:
     training = project.training
     fit = fitter(recipe, preparation)
-    scores = evaluation.cross_validated(
+    scores: list[float] = []
+    for value in evaluation.cross_validated(
         fit, training.metric, preparation.vectors, preparation.labels, training.folds, training.seed
-    )
-    report(
-        f"{recipe.algorithm}: {training.metric} {np.mean(scores):.4f} ± {np.std(scores):.4f} "
-        f"over {training.folds} folds"
-    )
+    ):
+        scores.append(value)
+        report(f"{recipe.algorithm}: fold {len(scores)} of {training.folds}, {training.metric} {value:.4f}")
+    report(f"{recipe.algorithm}: {training.metric} {np.mean(scores):.4f} ± {np.std(scores):.4f}")
     return scores
 
 

@@ -110,11 +110,12 @@ def _add(feedback: Callable[[ModelVersion], Feedback], parts: Parts) -> StoredRe
     for _ in range(EMBEDDING_TRIES):
         version = parts.live.current
         try:
-            receipt = parts.store.feedback.add([feedback(version)], version.embedding.id)[0]
-            metrics.FEEDBACK.inc()
-            return receipt
+            receipts = parts.store.feedback.add([feedback(version)], version.embedding.id)
         except EmbeddingChanged as change:
             # Another worker swapped to a new embedding a moment ago: follow it now, and embed again.
             changed = change
             parts.watcher.check()
+        else:
+            metrics.FEEDBACK.inc()
+            return receipts[0]
     raise changed

@@ -4,7 +4,6 @@ import math
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
-
 from starlette.concurrency import run_in_threadpool
 
 from boucle.artifacts import Manifest, Pointer

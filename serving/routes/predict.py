@@ -71,7 +71,7 @@ def _answer(version: ModelVersion, records: list[Record], journal: Journal) -> l
     created_at = now()
     answers = []
     for record, row in zip(records, probabilities.tolist(), strict=True):
-        answer = {
+        answer: dict[str, Any] = {
             "prediction_id": str(uuid7()),
             "prediction": classes[max(range(len(row)), key=row.__getitem__)],
             "probabilities": dict(zip(names, row, strict=True)),
@@ -88,7 +88,9 @@ def _answer_chunk(
     good = [row for row in rows if not isinstance(row, InvalidRecord)]
     answers = iter(_answer(version, good, journal) if good else ())
     lines = [
-        {"row": number, "error": _row_error(row)} if isinstance(row, InvalidRecord) else {"row": number, **next(answers)}
+        {"row": number, "error": _row_error(row)}
+        if isinstance(row, InvalidRecord)
+        else {"row": number, **next(answers)}
         for number, row in enumerate(rows, first_row)
     ]
     return "".join(json.dumps(line) + "\n" for line in lines).encode()

@@ -42,7 +42,7 @@ def fit(contract: Contract, records: Sequence[Record], components: float, seed: 
     Raises:
         NotEnoughData: when more components are asked for than rows or encoded columns allow.
     """
-    # One BLAS thread: the order of its sums, and so the last bits of ref_data.csv, must not depend on the machine's load.
+    # One BLAS thread: the order of its sums, and so the last bits of ref_data.csv, must not depend on the load.
     with threadpool_limits(limits=1):
         scaler = _scaler(contract)
         scaled = scaler.fit_transform(encode(contract, records))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -19,6 +20,8 @@ from boucle.store.runs import TrainingRuns
 
 ACCEPTED, SET_ASIDE = "accepted", "set aside"
 CHUNK = 10_000
+
+Rows = Sequence[sa.Row[Any]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Accepted feedback as training reads it: row numbers (n,), vectors (n, n_components), positions of classes (n,)."""
+    """Accepted feedback for training: row numbers (n,), vectors (n, n_components), positions of classes (n,)."""
 
     rows: IndexArray
     vectors: FloatArray
@@ -214,7 +217,7 @@ def _last(connection: sa.Connection, header: str) -> tuple[int, int]:
     return (found.row, found.line_end) if found else (0, len(header.encode()))
 
 
-def _chunks(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Iterator[Sequence[sa.Row]]:
+def _chunks(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Iterator[Rows]:
     last = 0
     while True:
         query = sa.select(FEEDBACK).where(FEEDBACK.c.row > last, *conditions).order_by(FEEDBACK.c.row).limit(CHUNK)
@@ -225,7 +228,7 @@ def _chunks(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> I
         last = chunk[-1].row
 
 
-def _accepted(connection: sa.Connection) -> Iterator[Sequence[sa.Row]]:
+def _accepted(connection: sa.Connection) -> Iterator[Rows]:
     return _chunks(connection, FEEDBACK.c.status == ACCEPTED)
 
 
@@ -247,13 +250,13 @@ class _Reading:
     reason: str | None
 
 
-def _stored(chunk: Sequence[sa.Row], _: Embedding) -> Iterator[_Reading]:
+def _stored(chunk: Rows, _: Embedding) -> Iterator[_Reading]:
     for row in chunk:
         vector = np.frombuffer(row.vector)
         yield _Reading(row.row, json.loads(row.target), json.loads(row.prediction), vector, None)
 
 
-def _embedded(chunk: Sequence[sa.Row], embedding: Embedding) -> Iterator[_Reading]:
+def _embedded(chunk: Rows, embedding: Embedding) -> Iterator[_Reading]:
     records: list[Record] = []
     reasons: list[str | None] = []
     for row in chunk:

@@ -188,5 +188,5 @@ def _after(seconds: float) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
 
 
-def _run(row: sa.Row) -> Run:
+def _run(row: sa.Row[Any]) -> Run:
     return Run(**{**row._mapping, "metrics": json.loads(row.metrics)})

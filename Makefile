@@ -1,0 +1,62 @@
+# The vocabulary of the project: people, Jenkins and CI call only these targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+UV_VERSION := 0.13.8
+PYTHON := $(shell command -v python3.11 || command -v python3)
+
+export SERVING_PORT ?= 8080
+export WEBAPP_PORT ?= 8081
+export REPORTING_PORT ?= 8082
+export MLFLOW_PORT ?= 5000
+export SERVING_URL ?= http://127.0.0.1:$(SERVING_PORT)
+
+# One thread per linear-algebra call: two workers and a trainer share the cores better than their thread pools do.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+# No telemetry: MLflow, Evidently, Streamlit.
+export DO_NOT_TRACK := true
+export MLFLOW_DISABLE_TELEMETRY := true
+export STREAMLIT_BROWSER_GATHER_USAGE_STATS := false
+# Its job runner would cost two gigabytes of memory for jobs that Boucle does not use.
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
+export PYTHONPATH := .
+export PYTHONUNBUFFERED := 1
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+INSTALLED := .venv/installed
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(INSTALLED): pyproject.toml uv.lock $(wildcard */pyproject.toml)
+	@command -v uv >/dev/null || { $(PYTHON) -m venv .venv && pip install --quiet uv==$(UV_VERSION); } || \
+		{ echo "Boucle needs Python 3.11 with its venv module (Debian: apt-get install python3.11-venv)"; exit 1; }
+	uv sync --frozen --all-packages --all-extras
+	@touch $@
+
+.PHONY: setup
+setup: $(INSTALLED) ## Create the environment from the lock file
+
+.PHONY: prepare
+prepare: $(INSTALLED) ## Embed the source into data/ref_data.csv
+	boucle prepare
+
+.PHONY: train
+train: $(INSTALLED) ## Compare the candidates, make the best the champion
+	boucle prepare --if-changed
+	boucle train
+
+.PHONY: ready-to-run
+ready-to-run: $(INSTALLED)
+	@boucle ports
+	@boucle prepare --if-changed
+	@boucle train --if-changed
+
+.PHONY: run
+run: ready-to-run ## Start the whole stack on this machine; Ctrl-C stops it
+	@honcho start
+
+.PHONY: demo
+demo: ready-to-run ## The same, then drive traffic through it: usual rows, late labels, a shift
+	@BOUCLE_DEMO=true honcho start

@@ -1,0 +1,120 @@
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from boucle.errors import ChampionMoved, CorruptArtifact, ModelNotFound
+from boucle.publishing import Lineage, publish
+from boucle.training import fitter, recipes
+
+
+def another_version(home, parent="v1"):
+    prepared, recipe = home.preparation, recipes(home.project)[0]
+    model = fitter(recipe, prepared)(prepared.vectors, prepared.labels)
+    lineage = Lineage("again", parent_version=parent)
+    return publish(home.artifacts, home.project, prepared, recipe, model, {}, lineage).version
+
+
+def test_a_loaded_version_answers_as_the_trained_one(home):
+    version = home.artifacts.load_champion()
+    expected = version.model.probabilities(home.preparation.embedding.vectors(home.preparation.test_records))
+
+    assert np.array_equal(version.probabilities(home.preparation.test_records), expected)
+    assert version.manifest.metrics["held-out test rows"]["balanced_accuracy"] > 0.9  # the base rate is 0.5
+
+
+@pytest.mark.parametrize("name", ["scaler.pkl", "embedding.pkl", "model.pkl", "model_card.md", "manifest.json"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
+def test_a_damaged_file_is_refused_and_never_unpickled(home, name, damage):  # F3
+    path = home.places.artifacts / "v1" / name
+    content = bytearray(path.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif damage == "truncate":
+        path.write_bytes(content[:-1])
+    else:
+        path.unlink()
+
+    with pytest.raises(CorruptArtifact, match=f"v1/{name}"):
+        home.artifacts.load_champion()
+
+
+def test_a_damaged_version_cannot_be_promoted(home):  # T11
+    version = another_version(home)
+    (home.places.artifacts / version / "model.pkl").write_bytes(b"nonsense")
+
+    with pytest.raises(CorruptArtifact):
+        home.artifacts.promote(version, replacing="v1", reason="", actor="")
+
+    assert home.artifacts.champion_version() == "v1"
+
+
+def test_a_promotion_that_expected_another_champion_is_refused(home):  # T5
+    slow, fast = another_version(home), another_version(home)
+    home.artifacts.promote(fast, replacing="v1", reason="", actor="run 2")
+
+    with pytest.raises(ChampionMoved, match="v3 is the champion by now, not v1"):
+        home.artifacts.promote(slow, replacing="v1", reason="", actor="run 1")
+
+    assert home.artifacts.champion_version() == fast
+    assert home.artifacts.champion().previous == "v1"
+
+
+def test_of_many_rival_promotions_exactly_one_wins(home):
+    rivals = [another_version(home) for _ in range(8)]
+    won, lost = [], []
+
+    def promote(version):
+        try:
+            home.artifacts.promote(version, replacing="v1", reason="", actor="")
+            won.append(version)
+        except ChampionMoved:
+            lost.append(version)
+
+    threads = [threading.Thread(target=promote, args=[version]) for version in rivals]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+
+    assert (len(won), len(lost)) == (1, 7)
+    assert home.artifacts.champion_version() == won[0]
+
+
+def test_rival_publishers_get_numbers_of_their_own(home):
+    versions = []
+    threads = [threading.Thread(target=lambda: versions.append(another_version(home))) for _ in range(6)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+
+    assert sorted(versions) == [f"v{number}" for number in range(2, 8)]
+    assert home.artifacts.versions() == [f"v{number}" for number in range(1, 8)]
+
+
+@pytest.mark.parametrize("version", ["v9", "../v1", "v1/../v1", "", ".", "/etc", "v1\0"])
+def test_a_version_that_is_not_listed_is_not_looked_for(home, version):  # I5
+    with pytest.raises(ModelNotFound, match="there are: v1"):
+        home.artifacts.load(version)
+
+
+def test_a_half_written_version_is_no_version(home):
+    (home.places.artifacts / ".writing-1-1").mkdir()
+    (home.places.artifacts / ".writing-1-1" / "model.pkl").write_bytes(b"half")
+    (home.places.artifacts / "v7").mkdir()
+
+    assert home.artifacts.versions() == ["v1"]
+    assert another_version(home) == "v2"
+
+
+def test_a_broken_pointer_is_named(home):
+    home.artifacts.pointer_path.write_text(json.dumps({"version": "v1"}))
+
+    with pytest.raises(CorruptArtifact, match="champion.json"):
+        home.artifacts.load_champion()
+
+
+def test_the_model_card_says_what_the_model_is(home):
+    card = home.artifacts.model_card("v1")
+
+    assert "Predicts `diagnosis` (benign, malignant) from 30 columns" in card
+    assert "| held-out test rows | balanced_accuracy | 0.9" in card

@@ -1,0 +1,371 @@
+"""The API in one process, through its public door."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from serving.api import create_app
+from serving.settings import Settings
+from tests.support import PROJECT, rows_of
+
+CSV, NDJSON = {"Content-Type": "text/csv"}, {"Content-Type": "application/x-ndjson"}
+
+
+@pytest.fixture
+def client(home):
+    with TestClient(create_app(Settings(watch_seconds=60), home.places), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def row(home):
+    return home.preparation.contract.example
+
+
+def as_csv(rows):
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def lines(answer):
+    assert answer.status_code == 200, answer.text
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def test_an_answer_equals_an_offline_recomputation_with_the_version_it_names(client, home):  # T12
+    for record in home.preparation.test_records[:20]:
+        answer = client.post("/predict", json=record).json()
+        version = home.artifacts.load(answer["model_version"])
+        expected = version.probabilities([record])[0]
+
+        assert np.array_equal(list(answer["probabilities"].values()), expected)
+        assert answer["prediction"] == version.contract.target.classes[expected.argmax()]
+
+
+def test_curl_without_a_content_type_is_understood(client, row):
+    answer = client.post(
+        "/predict", content=json.dumps(row), headers={"Content-Type": "application/x-www-form-urlencoded"}
+    )
+
+    assert answer.status_code == 200
+
+
+def test_a_prediction_is_logged_behind_the_answer(client, home, row):
+    given = client.post("/predict", json=row).json()
+    client.post("/feedback", json={"prediction_id": given["prediction_id"], "target": "benign"})
+
+    logged = home.store.predictions.find(given["prediction_id"])
+
+    assert logged.input == row
+    assert logged.probabilities == given["probabilities"]
+
+
+@pytest.mark.parametrize("kind", ["json", "ndjson", "csv", "csv with semicolons", "csv of Excel"])
+def test_a_batch_gives_each_row_its_answer_in_order(client, home, kind):
+    rows = home.preparation.test_records[:30]
+    alone = [client.post("/predict", json=row).json()["prediction"] for row in rows]
+    body, headers = {
+        "json": (json.dumps(rows), {}),
+        "ndjson": ("\n".join(json.dumps(row) for row in rows), NDJSON),
+        "csv": (as_csv(rows), CSV),
+        "csv with semicolons": (as_csv(rows).replace(",", ";"), CSV),
+        "csv of Excel": ("\ufeff" + as_csv(rows), CSV | {"Content-Type": "text/csv; charset=utf-8"}),
+    }[kind]
+
+    answers = lines(client.post("/predict/batch", content=body.encode(), headers=headers))
+
+    assert [answer["row"] for answer in answers] == list(range(1, 31))
+    assert [answer["prediction"] for answer in answers] == alone
+    assert len({answer["prediction_id"] for answer in answers}) == 30
+
+
+def test_a_wrong_row_is_its_error_and_the_others_are_predicted(client, row):
+    answers = lines(client.post("/predict/batch", json=[row, row | {"mean area": "big"}, {}, row]))
+
+    assert ["prediction" in answer for answer in answers] == [True, False, False, True]
+    assert answers[1]["error"]["errors"] == [
+        {"field": "mean area", "value": '"big"', "message": "must be a number; seen 143.5 to 2501"}
+    ]
+
+
+def test_feedback_by_identifier_lands_on_its_prediction(client, home):  # T3
+    rows = home.preparation.test_records[:10]
+    given = [client.post("/predict", json=row).json() for row in rows]
+    for answer in reversed(given):
+        receipt = client.post("/feedback", json={"prediction_id": answer["prediction_id"], "target": "malignant"})
+        assert receipt.status_code == 201
+
+    expected = home.preparation.embedding.vectors(rows[::-1])
+
+    stored = [[float(cell) for cell in line.split(",")[:-2]] for line in rows_of(home)]
+    assert np.allclose(stored, expected)
+    assert [line.split(",")[-1] for line in rows_of(home)] == [answer["prediction"] for answer in given[::-1]]
+
+
+def test_feedback_by_data_is_stored_once_per_key(client, home, row):
+    body = {"data": row, "prediction": "malignant", "target": "benign"}
+
+    answers = [client.post("/feedback", json=body, headers={"Idempotency-Key": "k1"}) for _ in range(50)]  # T2
+
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.text for answer in answers}) == 1
+    assert len(rows_of(home)) == 1
+    assert rows_of(home)[0].endswith("benign,malignant")
+
+
+def test_two_equal_observations_without_a_key_are_two_rows(client, home, row):
+    body = {"data": row, "prediction": "malignant", "target": "benign"}
+
+    assert [client.post("/feedback", json=body).json()["row"] for _ in range(2)] == [1, 2]
+
+
+def test_another_label_for_the_same_prediction_is_a_conflict(client, row):
+    identifier = client.post("/predict", json=row).json()["prediction_id"]
+    client.post("/feedback", json={"prediction_id": identifier, "target": "benign"})
+
+    answer = client.post("/feedback", json={"prediction_id": identifier, "target": "malignant"})
+
+    assert answer.status_code == 409
+    assert "the first one stays" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        ({"prediction_id": "unknown", "target": "benign"}, 404, None),
+        ({"prediction_id": "019b0000-0000-7000-8000-000000000000", "target": "benign"}, 404, None),
+        ({"prediction_id": "x" * 65, "target": "benign"}, 422, "prediction_id"),
+        ({"prediction_id": 5, "target": "benign"}, 422, "prediction_id"),
+        ({"prediction_id": "unknown"}, 422, "target"),
+        ({"target": "benign"}, 422, "data"),
+        ({"data": "ROW", "prediction": "benign", "target": "fine"}, 422, "target"),
+        ({"data": "ROW", "prediction": "fine", "target": "benign"}, 422, "prediction"),
+        ({"data": "ROW", "prediction": "benign", "target": 1}, 422, "target"),
+        ({"data": "ROW", "prediction": "benign", "target": ["benign"]}, 422, "target"),
+        ({"data": "ROW", "prediction": "benign", "target": "benign", "note": 1}, 422, "note"),
+        ({"data": {}, "prediction": "benign", "target": "benign"}, 422, "mean radius"),
+        ({"data": [], "prediction": "benign", "target": "benign"}, 422, "data"),
+        ([], 422, "body"),
+        (None, 422, "body"),
+    ],
+)
+def test_wrong_feedback_is_a_problem_that_names_the_field(client, home, row, body, status, field):  # I7
+    if isinstance(body, dict) and body.get("data") == "ROW":
+        body = body | {"data": row}
+
+    answer = client.post("/feedback", json=body)
+
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert field is None or field in [error["field"] for error in answer.json()["errors"]]
+    assert rows_of(home) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "said"),
+    [
+        (b"", CSV, 422, "is empty"),
+        (b"\n\n", CSV, 422, "is empty"),
+        ("mean radius,naïve\n1,2\n".encode("latin-1"), CSV, 422, "not UTF-8: byte 0xEF at position 14"),
+        ("mean radius\n1\n".encode("utf-16"), CSV, 422, "not UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\0\0", CSV, 422, "not UTF-8"),
+        (b'"' + b"x" * 200_000 + b'"', CSV, 422, "is not CSV"),
+        (b"a,b\n1,2\n", CSV, 422, "mean radius: is missing from the header line"),
+        (b"[", {}, 422, "is not JSON"),
+        (b"{}", {}, 422, "must be an array"),
+        (b"[]", {}, 422, "holds no row"),
+        (b"\n \n", NDJSON, 422, "holds no row"),
+        (b"1", {"Content-Type": "image/png"}, 415, "send application/json, application/x-ndjson, text/csv"),
+    ],
+)
+def test_a_batch_that_cannot_be_read_is_a_problem(client, content, headers, status, said):
+    answer = client.post("/predict/batch", content=content, headers=headers)
+
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert said in answer.json()["detail"]
+
+
+def test_a_header_without_rows_is_a_problem(client, row):
+    answer = client.post("/predict/batch", content=",".join(row).encode(), headers=CSV)
+
+    assert answer.status_code == 422
+    assert "holds no row" in answer.json()["detail"]
+
+
+def test_a_short_csv_row_is_its_error(client, row):
+    body = as_csv([row, row]) + "1,2\n"
+
+    answers = lines(client.post("/predict/batch", content=body.encode(), headers=CSV))
+
+    assert answers[2]["error"]["detail"] == "row: has 2 cells, the header line has 30"
+
+
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/feedback", "/models/v1/promote"])
+def test_a_body_of_20_mb_is_refused_announced_or_not(client, path, announced):  # I3
+    content = b"x" * 20_000_000 if announced else (b"x" * 100_000 for _ in range(200))
+
+    answer = client.post(path, content=content)
+
+    assert answer.status_code == 413
+    assert "10,000,000 bytes" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nowhere", 404),
+        ("DELETE", "/predict", 405),
+        ("GET", "/models/v9", 404),
+        ("GET", "/models/..%2Fv1", 404),
+        ("POST", "/models/v9/promote", 404),
+        ("GET", "/retrain/7", 404),
+        ("GET", "/retrain/0", 422),
+        ("GET", "/retrain/99999999999999999999", 422),
+        ("GET", "/retrain/first", 422),
+    ],
+)
+def test_every_error_is_a_problem_with_a_stable_type_and_the_request_id(client, method, path, status):
+    answer = client.request(method, path, headers={"X-Request-ID": "mine-1"})
+
+    problem = answer.json()
+    assert (answer.status_code, problem["status"]) == (status, status)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["type"].startswith("urn:boucle:problem:")
+    assert problem["request_id"] == answer.headers["x-request-id"] == "mine-1"
+
+
+def test_a_request_id_cannot_forge_a_header_or_a_log_line(client):
+    answer = client.get("/livez", headers={"X-Request-ID": "a b;<script>"})
+
+    assert answer.headers["x-request-id"] != "a b;<script>"
+
+
+def test_without_a_model_the_api_lives_is_not_ready_and_recovers(home):
+    pointer = home.artifacts.pointer_path.read_bytes()
+    home.artifacts.pointer_path.unlink()
+    with TestClient(create_app(Settings(watch_seconds=0.05), home.places)) as client:
+        assert client.get("/livez").status_code == 200
+        for path in ("/readyz", "/models"):
+            assert client.get(path).status_code == 503
+        refusal = client.post("/predict", json={})
+        assert refusal.status_code == 503
+        assert "run make train" in refusal.json()["detail"]
+        assert client.get("/openapi.json").status_code == 200
+
+        home.artifacts.pointer_path.write_bytes(pointer)
+        client.app.state.parts.watcher.check()
+
+        assert client.get("/readyz").json() == {"status": "ready", "model_version": "v1"}
+
+
+def test_a_damaged_new_champion_is_refused_and_the_old_one_stays(client, home, row):  # F3
+    home.train()
+    path = home.places.artifacts / "v2" / "model.pkl"
+    path.write_bytes(path.read_bytes()[:-1])
+
+    client.app.state.parts.watcher.check()
+
+    assert client.post("/predict", json=row).json()["model_version"] == "v1"
+    assert client.get("/readyz").status_code == 200
+    assert 'boucle_model_loads_total{result="refused"}' in client.get("/metrics").text
+
+
+def test_a_version_promoted_by_hand_is_served_by_the_answer_and_can_be_rolled_back(client, home, row):
+    home.train()
+    client.app.state.parts.watcher.check()
+    assert client.post("/predict", json=row).json()["model_version"] == "v2"
+
+    models = client.post("/models/v1/promote", json={"reason": "v2 is odd", "actor": "me"}).json()
+
+    assert (models["champion"], models["previous"], models["reason"]) == ("v1", "v2", "v2 is odd")
+    assert client.post("/predict", json=row).json()["model_version"] == "v1"
+
+
+def test_promoting_a_damaged_version_is_refused(client, home, row):  # T11
+    home.train()
+    client.post("/models/v1/promote")
+    (home.places.artifacts / "v2" / "model.pkl").unlink()
+
+    answer = client.post("/models/v2/promote")
+
+    assert answer.status_code == 409
+    assert "v2/model.pkl" in answer.json()["detail"]
+    assert client.post("/predict", json=row).json()["model_version"] == "v1"
+
+
+def test_a_version_with_a_new_embedding_takes_the_feedback_along(client, home, row):
+    body = {"data": row, "prediction": "malignant", "target": "benign"}
+    client.post("/feedback", json=body)
+    home.write(PROJECT.replace("components = 5", "components = 3"))
+    home.train()
+
+    # Another worker has swapped already: this one learns of it from the store, while it answers.
+    home.store.feedback.use(home.preparation.embedding)
+    answer = client.post("/feedback", json=body)
+
+    assert answer.json()["row"] == 2
+    assert home.prod_data.read_text().startswith("PCA_1,PCA_2,PCA_3,target,prediction\n")
+    assert len(rows_of(home)) == 2
+
+
+def test_retraining_is_requested_and_followed(client):
+    answer = client.post("/retrain", headers={"Idempotency-Key": "nightly"})
+    again = client.post("/retrain", headers={"Idempotency-Key": "nightly"})
+
+    assert answer.status_code == 202
+    assert answer.json() == again.json()
+    assert client.get(answer.headers["location"]).json()["state"] == "requested"
+    summary = client.get("/retrain").json()
+    assert (summary["k"], summary["feedback_rows"], summary["rows_to_next_retraining"]) == (50, 0, 50)
+    assert [run["id"] for run in summary["runs"]] == [1]
+
+
+def test_the_openapi_page_knows_the_projects_columns_and_a_real_row(client, home, row):
+    document = client.get("/openapi.json").json()
+    datum = document["components"]["schemas"]["Datum"]
+
+    assert document["info"]["title"] == "Test"
+    assert list(datum["properties"]) == list(row)
+    assert datum["properties"]["mean radius"]["description"] == "seen 6.981 to 28.11, median 13.34"
+    assert datum["examples"] == [row]
+    assert document["components"]["schemas"]["Target"] == {"title": "diagnosis", "enum": ["benign", "malignant"]}
+
+
+def test_every_example_of_the_openapi_page_works_as_it_stands(client):
+    paths = client.get("/openapi.json").json()["paths"]
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            if "requestBody" not in operation:
+                continue
+            example = operation["requestBody"]["content"]["application/json"]["example"]
+            url = path.replace("{version}", "v1")
+
+            answer = client.request(method, url, json=example)
+
+            assert answer.status_code in (200, 201, 202), (path, answer.text)
+
+
+def test_the_documentation_page_needs_no_internet(client):
+    page = client.get("/docs").text
+
+    assert "cdn" not in page
+    assert client.get("/swagger/swagger-ui-bundle.js").status_code == 200
+
+
+def test_metrics_count_by_route_so_that_no_client_can_invent_labels(client, row):
+    client.post("/predict", json=row)
+    client.get("/a-path-nobody-declared")
+
+    text = client.get("/metrics").text
+
+    assert 'boucle_http_requests_total{method="POST",route="/predict",status="200"}' in text
+    assert "a-path-nobody-declared" not in text

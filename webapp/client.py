@@ -1,0 +1,143 @@
+"""The only module that knows a URL: the API as typed calls."""
+
+import json
+from collections.abc import Iterator
+from typing import TypeVar
+
+import requests
+from pydantic import TypeAdapter, ValidationError
+
+from webapp.answers import (
+    Answer,
+    BatchPrediction,
+    BatchProblem,
+    Datum,
+    Feedback,
+    FieldError,
+    Label,
+    Loop,
+    Models,
+    Prediction,
+    Problem,
+    Schema,
+    TrainingRun,
+    parse_schema,
+)
+
+CONNECT_SECONDS = 2.0
+# The status is asked for every two seconds: a silent API must not keep the page waiting for long.
+STATUS_SECONDS = 3.0
+ANSWER_SECONDS = 15.0
+
+A = TypeVar("A", bound=Answer)
+BatchAnswer = BatchPrediction | BatchProblem
+_batch_line: TypeAdapter[BatchAnswer] = TypeAdapter(BatchAnswer)
+
+
+class ApiDown(Exception):
+    """Nobody answers; waiting or starting the stack helps, changing the input does not."""
+
+
+class ApiProblem(Exception):
+    """The API answered that it cannot do this, in one sentence, with the fields at fault."""
+
+    def __init__(self, detail: str, errors: tuple[FieldError, ...] = (), status: int = 0) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors
+        self.status = status
+
+
+class ApiClient:
+    """Talks to one serving API; every call raises ``ApiDown`` or ``ApiProblem`` and nothing else."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._session = requests.Session()
+        # Proxy variables must not catch calls that go next door.
+        self._session.trust_env = False
+
+    def schema(self) -> Schema:
+        response = self._call("GET", "/openapi.json", read_seconds=STATUS_SECONDS)
+        try:
+            return parse_schema(response.json())
+        except (ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
+            raise self._not_boucle() from error
+
+    def loop(self) -> Loop:
+        return self._parse(Loop, self._call("GET", "/retrain", read_seconds=STATUS_SECONDS))
+
+    def models(self) -> Models:
+        return self._parse(Models, self._call("GET", "/models", read_seconds=STATUS_SECONDS))
+
+    def predict(self, datum: Datum) -> Prediction:
+        return self._parse(Prediction, self._call("POST", "/predict", body=json.dumps(datum).encode()))
+
+    def predict_batch(self, body: bytes, content_type: str) -> Iterator[BatchAnswer]:
+        """One answer per row, in the order of the rows, as soon as the API has it."""
+        response = self._call("POST", "/predict/batch", body=body, content_type=content_type, stream=True)
+        try:
+            with response:
+                for line in response.iter_lines(delimiter=b"\n"):
+                    if line.strip():
+                        yield _batch_line.validate_json(line)
+        except requests.RequestException as error:
+            raise self._down() from error
+        except ValidationError as error:
+            raise self._not_boucle() from error
+
+    def send_feedback(self, prediction_id: str, target: Label) -> Feedback:
+        body = json.dumps({"prediction_id": prediction_id, "target": target}).encode()
+        return self._parse(Feedback, self._call("POST", "/feedback", body=body))
+
+    def retrain(self) -> TrainingRun:
+        return self._parse(TrainingRun, self._call("POST", "/retrain"))
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        stream: bool = False,
+        read_seconds: float = ANSWER_SECONDS,
+    ) -> requests.Response:
+        try:
+            response = self._session.request(
+                method,
+                self.url + path,
+                data=body,
+                headers={"Content-Type": content_type} if body is not None else None,
+                stream=stream,
+                timeout=(CONNECT_SECONDS, read_seconds),
+            )
+            if not response.ok:
+                raise self._problem(response)
+        except requests.RequestException as error:
+            raise self._down() from error
+        return response
+
+    def _problem(self, response: requests.Response) -> ApiDown | ApiProblem:
+        try:
+            problem = Problem.model_validate_json(response.content)
+        except ValidationError:
+            # A proxy in front of a stopped API answers in the API's place.
+            if response.status_code in (502, 503, 504):
+                return self._down()
+            return ApiProblem(
+                f"The API answered {response.status_code} {response.reason}.", status=response.status_code
+            )
+        return ApiProblem(problem.detail, problem.errors, response.status_code)
+
+    def _parse(self, answer: type[A], response: requests.Response) -> A:
+        try:
+            return answer.model_validate_json(response.content)
+        except ValidationError as error:
+            raise self._not_boucle() from error
+
+    def _down(self) -> ApiDown:
+        return ApiDown(f"The API at {self.url} does not answer.")
+
+    def _not_boucle(self) -> ApiProblem:
+        return ApiProblem(f"What answers at {self.url} is not Boucle's serving API; check SERVING_URL.")

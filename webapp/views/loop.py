@@ -1,0 +1,127 @@
+"""The loop itself: what was learned from the feedback, when, and with which result."""
+
+import pandas as pd
+import streamlit as st
+
+from webapp import charts, status
+from webapp.answers import Loop, Models, Schema
+from webapp.client import ApiClient, ApiDown, ApiProblem
+from webapp.texts import clock, plain, show_error
+
+# Newest first, so the rest may wait behind a scroll bar and versions and runs are seen together.
+RUNS_HEIGHT = 250
+VERSIONS_HEIGHT = 280
+
+
+def show(api: ApiClient, schema: Schema) -> None:
+    """Counts, training runs and versions, kept up to date, and a button to retrain now."""
+    st.title("Loop")
+    st.caption(f"{plain(schema.project)}: feedback becomes a challenger; the better of the two serves.")
+    _show_live(api)
+
+
+@st.fragment(run_every=status.REFRESH_SECONDS)
+def _show_live(api: ApiClient) -> None:
+    now = status.current()
+    if now.loop is None or now.models is None:
+        st.caption("The counts, runs and versions appear here as soon as the API answers.")
+        return
+    _show_counts(now.loop, now.models)
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
+        st.subheader("Training runs", width="content")
+        _offer_retraining(api, is_training=any(run.is_active for run in now.loop.runs))
+    _show_runs(now.loop)
+    versions, chart = st.columns([13, 8], gap="large")
+    with versions:
+        st.subheader("Versions")
+        _show_versions(now.models)
+    with chart:
+        st.subheader("Score per version")
+        st.altair_chart(charts.scores(now.models.models))
+
+
+def _offer_retraining(api: ApiClient, *, is_training: bool) -> None:
+    # One run at a time: a request made meanwhile would only be merged with the one under way.
+    icon = ":material/model_training:"
+    if st.button("Retrain now", key="retrain", type="primary", icon=icon, disabled=is_training):
+        try:
+            run = api.retrain()
+        except (ApiDown, ApiProblem) as error:
+            show_error(error)
+        else:
+            st.toast(f"Training run \\#{plain(run.id)} {plain(run.state)}", icon=icon)
+
+
+def _show_counts(loop: Loop, models: Models) -> None:
+    promoted = sum(run.verdict == "promoted" for run in loop.runs)
+    with st.container(horizontal=True, key="counts"):
+        st.metric("Serving", plain(models.champion or "none yet"), border=True)
+        st.metric("Feedback rows", f"{loop.feedback_rows:,}", border=True)
+        st.metric(f"Rows to the next retraining (k = {loop.k:,})", f"{loop.rows_to_next_retraining:,}", border=True)
+        st.metric("Recent runs", f"{len(loop.runs)}", border=True)
+        st.metric("Promoted", f"{promoted}", border=True)
+
+
+def _show_runs(loop: Loop) -> None:
+    if not loop.runs:
+        st.caption("No training run yet: send feedback, or press Retrain now.")
+        return
+    last = next((run for run in loop.runs if run.reason), None)
+    if last:
+        st.caption(f"Run \\#{plain(last.id)}: {plain(last.reason)}")
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "run": [f"#{run.id}" for run in loop.runs],
+                "when": [clock(run.finished_at or run.requested_at) for run in loop.runs],
+                "trigger": [run.trigger for run in loop.runs],
+                "state": [run.state for run in loop.runs],
+                "verdict": [run.verdict or "" for run in loop.runs],
+                "champion": [run.metrics.champion for run in loop.runs],
+                "challenger": [run.metrics.challenger for run in loop.runs],
+                "exam rows": [run.metrics.exam_rows for run in loop.runs],
+                "new": [run.version or "" for run in loop.runs],
+                "reason": [run.reason or "" for run in loop.runs],
+            }
+        ),
+        hide_index=True,
+        height=min(RUNS_HEIGHT, 38 + 35 * len(loop.runs)),
+        placeholder="",
+        column_config={
+            "run": st.column_config.TextColumn(width=50),
+            "verdict": st.column_config.TextColumn(width=100),
+            "champion": st.column_config.NumberColumn(format="%.4f", width=80),
+            "challenger": st.column_config.NumberColumn(format="%.4f", width=85),
+            "new": st.column_config.TextColumn(width=50, help="the version that this run put in place"),
+            "reason": st.column_config.TextColumn(width=370),
+        },
+        key="runs",
+    )
+
+
+def _show_versions(models: Models) -> None:
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "version": [model.version for model in models.models],
+                "role": [_role(model.version, models) for model in models.models],
+                "created": [clock(model.created_at) for model in models.models],
+                "algorithm": [model.algorithm for model in models.models],
+                "score": [model.score for model in models.models],
+                "rows": [model.rows for model in models.models],
+                "parent": [model.parent_version or "" for model in models.models],
+            }
+        ),
+        hide_index=True,
+        height=min(VERSIONS_HEIGHT, 38 + 35 * len(models.models)),
+        placeholder="",
+        column_config={
+            "role": st.column_config.TextColumn(width=90),
+            "score": st.column_config.NumberColumn(format="%.4f"),
+        },
+        key="versions",
+    )
+
+
+def _role(version: str, models: Models) -> str:
+    return {models.champion: "champion", models.previous: "previous"}.get(version, "")
