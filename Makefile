@@ -4,6 +4,7 @@ SHELL := /bin/bash
 UV_VERSION := 0.13.8
 PYTHON := $(shell command -v python3.11 || command -v python3)
 
+export BOUCLE_DATA ?= data
 export SERVING_PORT ?= 8080
 export WEBAPP_PORT ?= 8081
 export REPORTING_PORT ?= 8082
@@ -55,8 +56,36 @@ ready-to-run: $(INSTALLED)
 
 .PHONY: run
 run: ready-to-run ## Start the whole stack on this machine; Ctrl-C stops it
-	@honcho start
+	@honcho start || test $$? -eq 130
 
 .PHONY: demo
 demo: ready-to-run ## The same, then drive traffic through it: usual rows, late labels, a shift
-	@BOUCLE_DEMO=true honcho start
+	@BOUCLE_DEMO=true honcho start || test $$? -eq 130
+
+.PHONY: test
+test: $(INSTALLED) browser ## Run every test that needs no Docker
+	pytest
+
+.PHONY: browser
+browser:
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		{ echo "installing Chromium for the browser tests"; apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null; } || \
+		echo "No Chromium: the browser tests will be skipped (Debian: apt-get install chromium)"
+
+.PHONY: check
+check: $(INSTALLED) ## Check format, lint, types, imports and the lock
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+	uv lock --check
+
+.PHONY: format
+format: $(INSTALLED) ## Format the code, and mend what the linter can
+	ruff format .
+	ruff check --fix .
+
+.PHONY: clean
+clean: ## Forget data, artifacts and what the tests left; the environment stays
+	find data artifacts -mindepth 1 ! -name README.md -delete
+	rm -rf screenshots .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

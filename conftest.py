@@ -19,5 +19,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture
 def home(trained: Home, tmp_path: Path) -> Home:
     """A copy of the trained project, for one test."""
-    shutil.copytree(trained.folder, tmp_path / "home")
-    return Home(tmp_path / "home")
+    return Home(shutil.copytree(trained.folder, tmp_path / "home"))
+
+
+@pytest.fixture(scope="module")
+def shared_home(trained: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A copy of the trained project, for the tests of one file."""
+    return Home(shutil.copytree(trained.folder, tmp_path_factory.mktemp("shared") / "home"))

@@ -74,8 +74,8 @@ def _describe_bodies(paths: Json, version: ModelVersion | None) -> None:
     paths["/predict/batch"]["post"]["requestBody"] = _body(
         {
             "application/json": ({"type": "array", "items": _reference("Datum"), "minItems": 1}, [row]),
-            "application/x-ndjson": ({"type": "string"}, None),
-            "text/csv": ({"type": "string"}, None),
+            "application/x-ndjson": ({"type": "string", "minLength": 1}, None),
+            "text/csv": ({"type": "string", "minLength": 1}, None),
         }
     )
     feedback = {"anyOf": [_reference("FeedbackByData"), _reference("FeedbackById")]}

@@ -170,7 +170,9 @@ def _property(feature: Number | Boolean | Category) -> dict[str, Any]:
         case Number():
             seen = f"seen {feature.minimum:g} to {feature.maximum:g}, median {feature.median:g}"
             observed = feature.model_dump(include={"minimum", "maximum", "median", "integer"})
-            schema, more = {"type": "number"}, {"description": seen, "x-observed": observed}
+            lowest, highest = feature.limits
+            schema = {"type": "number", "minimum": lowest, "maximum": highest}
+            more = {"description": seen, "x-observed": observed}
         case Boolean():
             schema, more = {"type": "boolean"}, {"description": "true or false"}
         case Category():

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import requests
@@ -105,9 +105,13 @@ class Home:
         }
 
 
+# Below the ephemeral range, where no outgoing connection takes one meanwhile; each is given once.
+PORTS = iter(range(20_000 + os.getpid() % 5_000, 32_000))
+
+
 def free_port() -> int:
-    """A port below the ephemeral range, where no outgoing connection can take it meanwhile."""
-    for port in range(20_000 + os.getpid() % 5_000, 32_000):
+    """A port that nobody listens on, and that was not given before."""
+    for port in PORTS:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
                 return port
@@ -139,10 +143,8 @@ def process(arguments: list[str], environment: dict[str, str], log: Path) -> Ite
 
 def kill(started: subprocess.Popen, how: int = signal.SIGKILL) -> None:
     """Send a signal to the process and its children."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(started.pid, how)
-    except ProcessLookupError:
-        pass
 
 
 @contextmanager

@@ -126,14 +126,14 @@ class ModelVersion(Answer):
     is_champion: bool = False
     algorithm: str = ""
     metric: str = "score"
-    metrics: dict[str, JsonValue] = {}
+    metrics: dict[str, dict[str, float | None]] = {}
     parent_version: str | None = None
     rows: int | None = None
 
     @property
     def score(self) -> float | None:
-        value = self.metrics.get(self.metric)
-        return float(value) if isinstance(value, int | float) else None
+        """The metric on the held-out rows, which no version has learnt: comparable between versions."""
+        return self.metrics.get("held-out test rows", {}).get(self.metric)
 
 
 class Models(Answer):

@@ -49,7 +49,7 @@ def main() -> None:
     outage = outage or status.current().outage
     st.session_state["outage_shown"] = outage
     if outage:
-        _say_down(outage, api.url, keeps_input=schema is not None)
+        _say_down(outage, keeps_input=schema is not None)
     page.run()
 
 
@@ -85,7 +85,7 @@ def _schema(api: ApiClient) -> tuple[Schema | None, str | None]:
     return schema, None
 
 
-def _say_down(outage: str, url: str, *, keeps_input: bool) -> None:
+def _say_down(outage: str, *, keeps_input: bool) -> None:
     kept = " What you entered is kept." if keeps_input else ""
     with st.container(key="outage"):
         st.error(

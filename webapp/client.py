@@ -56,6 +56,8 @@ class ApiClient:
         self._session = requests.Session()
         # Proxy variables must not catch calls that go next door.
         self._session.trust_env = False
+        # A kept connection that the server closes at the moment of the next call would look like an outage.
+        self._session.headers["Connection"] = "close"
 
     def schema(self) -> Schema:
         response = self._call("GET", "/openapi.json", read_seconds=STATUS_SECONDS)

@@ -12,7 +12,8 @@ from pydantic import JsonValue
 from webapp.answers import Datum, Label, Schema
 from webapp.texts import count
 
-ALLOWED = "Allowed, in UTF-8: CSV (commas, a header line) or JSON (an array of objects, one object, or one per line)."
+ALLOWED = "Allowed, in UTF-8: CSV (with a header line) or JSON (an array of objects, one object, or one per line)."
+SEPARATORS = ",;\t|"
 SIGNATURES = {
     b"\x89PNG": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
@@ -110,17 +111,17 @@ def _text(name: str, data: bytes) -> str:
 
 
 def _csv_rows(name: str, text: str) -> tuple[list[Datum], dict[int, str]]:
+    first_line, _, _ = text.lstrip().partition("\n")
+    separator = max(SEPARATORS, key=first_line.count)
     try:
-        header, *lines = [line for line in csv.reader(io.StringIO(text, newline="")) if line]
+        header, *lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if line]
     except csv.Error as error:
         raise UnreadableUpload(f"{name} is not readable as CSV: {error}. {ALLOWED}") from error
-    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        raise UnreadableUpload(f"{name} separates its columns by semicolons or tabs; save it with commas. {ALLOWED}")
     if twice := [column for column in dict.fromkeys(header) if header.count(column) > 1]:
         raise UnreadableUpload(f"{name} has {_listed(twice)} twice; every column needs its own name.")
     # Cells that do not fit the header are not guessed at: they may all have moved by one column.
     faults = {
-        number: f"the row has {count(len(line), 'cell')}, the header {len(header)}; a comma inside a cell needs quotes"
+        number: f"the row has {count(len(line), 'cell')}, the header {len(header)}; quote a cell that holds a separator"
         for number, line in enumerate(lines, 1)
         if len(line) != len(header)
     }

@@ -15,10 +15,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from boucle import files
+from boucle.arrays import FloatArray
 from boucle.contract import Contract, Record
 from boucle.embedding import Embedding
 from boucle.errors import ChampionMoved, CorruptArtifact, ModelNotFound
-from boucle.models import FloatArray, Model
+from boucle.models import Model
 
 POINTER = "champion.json"
 MANIFEST = "manifest.json"

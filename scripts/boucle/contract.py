@@ -16,6 +16,7 @@ Cell = float | bool | str | None
 Record = dict[str, Cell]
 
 LONGEST_SHOWN = 60
+FARTHEST_RANGES = 1e6
 
 
 class Number(BaseModel, frozen=True):
@@ -32,6 +33,12 @@ class Number(BaseModel, frozen=True):
     @property
     def allowed(self) -> str:
         return f"a number; seen {self.minimum:g} to {self.maximum:g}"
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Lowest and highest value accepted: drift is welcome, what would overflow the arithmetic is a mistake."""
+        span = (self.maximum - self.minimum) or max(abs(self.maximum), 1.0)
+        return self.minimum - FARTHEST_RANGES * span, self.maximum + FARTHEST_RANGES * span
 
 
 class Boolean(BaseModel, frozen=True):
@@ -183,6 +190,9 @@ class Contract(BaseModel):
                 found.append(FieldError("body", "", f"is not JSON: {detail['ctx']['error']}"))
             elif detail["type"] == "missing" and feature:
                 found.append(FieldError(name, "", f"is missing: give {_allowed(feature)}"))
+            elif detail["type"] in ("greater_than_equal", "less_than_equal") and feature:
+                message = f"is over a million ranges away: must be {_allowed(feature)}"
+                found.append(FieldError(name, value, message))
             elif feature:
                 found.append(FieldError(name, value, f"must be {_allowed(feature)}"))
             elif detail["type"] == "extra_forbidden":
@@ -220,9 +230,15 @@ def _no_such_column(name: str, candidates: Sequence[str]) -> str:
 
 
 def _type_of(feature: Number | Boolean | Category) -> Any:  # a type that pydantic understands
-    kind: Any = {"number": Annotated[float, BeforeValidator(_fits_a_float)], "boolean": bool, "category": str}[
-        feature.kind
-    ]
+    kind: Any
+    match feature:
+        case Number():
+            lowest, highest = feature.limits
+            kind = Annotated[float, Field(ge=lowest, le=highest), BeforeValidator(_fits_a_float)]
+        case Boolean():
+            kind = bool
+        case Category():
+            kind = str
     return kind | None if feature.nullable else kind
 
 

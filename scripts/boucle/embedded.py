@@ -50,7 +50,7 @@ class Ports(BaseSettings):
             "webapp": f"http://localhost:{self.webapp_port}",
             "API": f"http://localhost:{self.serving_port}/docs",
             "reports": f"http://localhost:{self.reporting_port}",
-            "MLflow": f"http://localhost:{self.mlflow_port}",
+            "MLflow": f"http://localhost:{self.mlflow_port}/#/experiments",
         }
 
 

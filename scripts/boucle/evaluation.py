@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
+from boucle.arrays import FloatArray, IndexArray
 from boucle.errors import NotEnoughData
-from boucle.models import FloatArray, IndexArray, Model
+from boucle.models import Model
 
 Fit = Callable[[FloatArray, IndexArray], Model]
 

@@ -5,15 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.neural_network import MLPClassifier
 
+from boucle.arrays import FloatArray, IndexArray
 from boucle.errors import InvalidProject, NotEnoughData
-
-FloatArray = NDArray[np.float64]
-IndexArray = NDArray[np.int64]
 
 ALGORITHMS: dict[str, tuple[Any, dict[str, Any]]] = {
     "logistic_regression": (LogisticRegression, {"max_iter": 1000}),

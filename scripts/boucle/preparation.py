@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict
 from sklearn.model_selection import train_test_split
 
 from boucle import cleaning, embedding, files, source
+from boucle.arrays import FloatArray, IndexArray
 from boucle.config import Project
 from boucle.contract import Contract, Record, Target
 from boucle.embedding import Embedding
 from boucle.errors import CorruptArtifact, InvalidSource, NotPrepared
-from boucle.models import FloatArray, IndexArray
 
 SUMMARY = "preparation.json"
 REFERENCE = "ref_data.csv"

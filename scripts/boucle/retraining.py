@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from boucle import evaluation, preparation, promotion
+from boucle.arrays import FloatArray, IndexArray
 from boucle.artifacts import Artifacts, Manifest, ModelVersion
 from boucle.config import Project
 from boucle.errors import BoucleError, ChampionMoved, LeaseLost, NotPrepared
-from boucle.models import FloatArray, IndexArray, Model, Recipe
+from boucle.models import Model, Recipe
 from boucle.preparation import Preparation
 from boucle.promotion import Decision
 from boucle.publishing import Lineage, publish

@@ -7,9 +7,10 @@ import re
 import numpy as np
 
 from boucle import evaluation, models
+from boucle.arrays import FloatArray, IndexArray
 from boucle.artifacts import Artifacts, Manifest
 from boucle.config import Project
-from boucle.models import FloatArray, IndexArray, Model, Recipe
+from boucle.models import Model, Recipe
 from boucle.preparation import Preparation, Report
 from boucle.publishing import Lineage, publish
 from boucle.tracking import Tracker

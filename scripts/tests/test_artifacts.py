@@ -109,7 +109,7 @@ def test_a_half_written_version_is_no_version(home):
 def test_a_broken_pointer_is_named(home):
     home.artifacts.pointer_path.write_text(json.dumps({"version": "v1"}))
 
-    with pytest.raises(CorruptArtifact, match="champion.json"):
+    with pytest.raises(CorruptArtifact, match=r"champion\.json"):
         home.artifacts.load_champion()
 
 

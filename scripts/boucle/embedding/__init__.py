@@ -4,13 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from boucle.arrays import FloatArray
 from boucle.contract import Contract, Record
 from boucle.embedding import tabular
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

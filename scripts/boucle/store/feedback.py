@@ -4,19 +4,21 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from boucle.arrays import FloatArray, IndexArray
 from boucle.contract import Label, Record
-from boucle.embedding import Embedding
 from boucle.errors import EmbeddingChanged, FeedbackConflict, InvalidRecord
-from boucle.models import FloatArray, IndexArray
 from boucle.store import projection
 from boucle.store.database import FEEDBACK, PROJECTION, Database, now
 from boucle.store.runs import TrainingRuns
+
+if TYPE_CHECKING:  # the store handles embeddings; it need not import scikit-learn for that
+    from boucle.embedding import Embedding
 
 ACCEPTED, SET_ASIDE = "accepted", "set aside"
 CHUNK = 10_000
@@ -107,7 +109,7 @@ class FeedbackTable:
                 projection.rebuild(self._prod_data, _lines(connection, header))
             return receipts
 
-    def use(self, embedding: Embedding) -> None:
+    def use(self, embedding: "Embedding") -> None:
         """Make prod_data.csv show the accepted feedback as vectors of ``embedding``.
 
         Nothing is done when it does already. Else every row is embedded anew; a row that the new contract does not
@@ -147,7 +149,7 @@ class FeedbackTable:
         with self._database.reading() as connection:
             return _projection(connection)[0]
 
-    def labelled(self, embedding: Embedding) -> Labelled:
+    def labelled(self, embedding: "Embedding") -> Labelled:
         """Every row that fits the embedding's contract, in order, as its vectors."""
         rows: list[int] = []
         vectors: list[FloatArray] = [np.empty((0, len(embedding.columns)))]
@@ -250,13 +252,13 @@ class _Reading:
     reason: str | None
 
 
-def _stored(chunk: Rows, _: Embedding) -> Iterator[_Reading]:
+def _stored(chunk: Rows, _: "Embedding") -> Iterator[_Reading]:
     for row in chunk:
         vector = np.frombuffer(row.vector)
         yield _Reading(row.row, json.loads(row.target), json.loads(row.prediction), vector, None)
 
 
-def _embedded(chunk: Rows, embedding: Embedding) -> Iterator[_Reading]:
+def _embedded(chunk: Rows, embedding: "Embedding") -> Iterator[_Reading]:
     records: list[Record] = []
     reasons: list[str | None] = []
     for row in chunk:
@@ -272,7 +274,7 @@ def _embedded(chunk: Rows, embedding: Embedding) -> Iterator[_Reading]:
         yield _Reading(row.row, json.loads(row.target), json.loads(row.prediction), vector, reason)
 
 
-def _embed_anew(connection: sa.Connection, embedding: Embedding, end: int) -> None:
+def _embed_anew(connection: sa.Connection, embedding: "Embedding", end: int) -> None:
     for chunk in _chunks(connection):
         for reading in _embedded(chunk, embedding):
             values: dict[str, object] = {"status": SET_ASIDE, "reason": reading.reason}

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from boucle import files
+from boucle.arrays import FloatArray
 from boucle.contract import Label
-from boucle.models import FloatArray
 
 
 def header_line(columns: Sequence[str]) -> str:

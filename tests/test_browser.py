@@ -1,0 +1,137 @@
+"""The webapp in a real browser, against the real API, trainer and streamlit: what a newcomer does first."""
+
+import os
+import shutil
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from boucle.demo import draw
+from tests.support import ROOT, answers, free_port, process, serving, trainer, wait_for
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SCREENSHOTS = ROOT / "screenshots"
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None and "CI" not in os.environ, reason="no Chromium on this machine: apt-get install chromium"
+)
+
+
+@pytest.fixture(scope="module")
+def page():
+    SCREENSHOTS.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.set_default_timeout(30_000)
+        expect.set_options(timeout=30_000)
+        yield page
+        browser.close()
+
+
+@contextmanager
+def webapp(home, api):
+    port = free_port()
+    arguments = ["-m", "streamlit", "run", "webapp/api.py", f"--server.port={port}", "--server.address=127.0.0.1"]
+    with process(arguments, home.environment(SERVING_URL=api), home.folder / "webapp.log"):
+        url = f"http://127.0.0.1:{port}"
+        wait_for(lambda: answers(f"{url}/_stcore/health"), "the webapp")
+        yield url
+
+
+def photograph(page: Page, name: str) -> None:
+    page.wait_for_timeout(700)  # Streamlit fades its elements in
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+def shifted_rows(home, rows):
+    records, labels = draw(home.preparation, rows, 0.15, np.random.default_rng(0))
+    return pd.DataFrame(records).assign(diagnosis=labels)
+
+
+def test_upload_predict_feedback_and_the_new_version_is_shown(page, home):
+    shifted_rows(home, 50).to_csv(home.folder / "patients.csv", index=False)
+    with serving(home, workers=1) as api, trainer(home), webapp(home, api) as url:
+        page.goto(url)
+        page.locator(".st-key-predict button").click()
+        expect(page.locator(".st-key-model_version")).to_contain_text("model v1")
+        photograph(page, "predict")
+
+        page.locator(".st-key-label [data-testid=stRadioOption]").filter(has_text="malignant").click()
+        page.locator(".st-key-send_feedback button").click()
+        expect(page.locator(".st-key-receipt")).to_contain_text("row 1")
+        expect(page.locator(".st-key-receipt")).to_contain_text("49 rows to the next retraining")
+        photograph(page, "feedback")
+
+        page.get_by_role("link", name="Batch").click()
+        page.locator(".st-key-upload input[type=file]").set_input_files(home.folder / "patients.csv")
+        page.locator(".st-key-predict_batch button").click()
+        expect(page.locator(".st-key-summary")).to_contain_text("50")
+        photograph(page, "batch")
+        page.locator(".st-key-send_batch_feedback button").click()
+        expect(page.locator(".st-key-batch_receipt")).to_be_visible()
+
+        expect(page.locator(".st-key-status_version")).to_contain_text("v2", timeout=60_000)
+        expect(page.locator(".st-key-takeover")).to_contain_text("v2 took over from v1")
+        page.get_by_role("link", name="Loop").click()
+        expect(page.get_by_text("Training runs")).to_be_visible()
+        photograph(page, "loop")
+    assert len(home.prod_data.read_text().splitlines()) == 1 + 51
+
+
+def test_the_page_says_that_the_api_is_away_and_recovers_by_itself(page, home):
+    port = free_port()
+    with webapp(home, f"http://127.0.0.1:{port}") as url:
+        page.goto(url)
+        expect(page.locator(".st-key-outage")).to_contain_text("make run")
+        photograph(page, "api-down")
+
+        with serving(home, workers=1, port=port):
+            expect(page.locator(".st-key-status_version")).to_contain_text("v1")
+            expect(page.locator(".st-key-outage")).to_have_count(0)
+            page.locator(".st-key-predict button").click()
+            expect(page.locator(".st-key-prediction")).to_be_visible()
+
+        expect(page.locator(".st-key-outage")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("picture.csv", b"\x89PNG\r\n\x1a\n", "a PNG image"),
+        ("latin.csv", "é;1".encode("latin-1"), "not UTF-8"),
+        ("empty.csv", b"", "empty"),
+        ("few.csv", b"mean radius\n1\n", "lacks the columns"),
+        ("broken.json", b'[{"mean radius": ', "not valid JSON"),
+    ],
+)
+def test_a_wrong_file_is_named_and_never_a_traceback(page, home, wrong_file_stack, name, content, said):
+    (home.folder / name).write_bytes(content)
+
+    page.goto(f"{wrong_file_stack}/batch")
+    page.locator(".st-key-upload input[type=file]").set_input_files(home.folder / name)
+
+    expect(page.locator(".st-key-unreadable")).to_contain_text(said)
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
+
+
+@pytest.fixture(scope="module")
+def wrong_file_stack(shared_home):
+    with serving(shared_home, workers=1) as api, webapp(shared_home, api) as url:
+        yield url
+
+
+def test_try_it_out_works_on_the_api_page_without_typing(page, home):
+    with serving(home, workers=1) as api:
+        page.goto(f"{api}/docs")
+        page.locator("#operations-predict-predict_predict_post .opblock-summary-control").click()
+        operation = page.locator("#operations-predict-predict_predict_post")
+        if operation.get_by_role("button", name="Try it out").is_visible():
+            operation.get_by_role("button", name="Try it out").click()
+        operation.get_by_role("button", name="Execute").click()
+
+        expect(operation.locator(".live-responses-table")).to_contain_text("prediction_id")
+        photograph(page, "try-it-out")
