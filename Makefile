@@ -72,6 +72,10 @@ browser:
 		{ echo "installing Chromium for the browser tests"; apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null; } || \
 		echo "No Chromium: the browser tests will be skipped (Debian: apt-get install chromium)"
 
+.PHONY: bench
+bench: $(INSTALLED) ## Measure what the loop costs, as ratios within one run
+	python -m scripts.benchmarks.loop
+
 .PHONY: check
 check: $(INSTALLED) ## Check format, lint, types, imports and the lock
 	ruff format --check .

@@ -60,7 +60,7 @@ def fit(recipe: Recipe, vectors: FloatArray, labels: IndexArray, n_classes: int)
         raise NotEnoughData(f"{len(labels)} rows of one single class: a classifier needs two")
     constructor, _ = ALGORITHMS[recipe.algorithm]
     try:
-        estimator = constructor(**recipe.resolved, random_state=recipe.seed)
-    except TypeError as error:
+        estimator = constructor(**recipe.resolved, random_state=recipe.seed).fit(vectors, labels)
+    except TypeError as error:  # also what scikit-learn raises for a parameter out of range
         raise InvalidProject(f"training.parameters.{recipe.algorithm}: {error}") from error
-    return Model(estimator.fit(vectors, labels), n_classes)
+    return Model(estimator, n_classes)

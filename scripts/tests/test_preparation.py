@@ -197,10 +197,11 @@ def test_nothing_is_prepared_again_until_data_or_project_change(home):
     assert not preparation.is_current(home.project, home.places.data)
 
 
-def test_an_unknown_parameter_of_an_algorithm_is_named(tmp_path):
-    home = Home(tmp_path / "home").write(PROJECT + "[training.parameters.logistic_regression]\ndepth = 3\n")
+@pytest.mark.parametrize("parameter", ["depth = 3", "C = -1", 'C = "much"'])
+def test_a_wrong_parameter_of_an_algorithm_is_named(tmp_path, parameter):
+    home = Home(tmp_path / "home").write(PROJECT + f"[training.parameters.logistic_regression]\n{parameter}\n")
 
-    with pytest.raises(InvalidProject, match=r"training.parameters.logistic_regression: .*depth"):
+    with pytest.raises(InvalidProject, match=rf"training.parameters.logistic_regression: .*{parameter.split()[0]}"):
         home.train()
 
 

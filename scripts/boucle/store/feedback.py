@@ -156,10 +156,9 @@ class FeedbackTable:
         labels: list[int] = []
         with self._database.reading() as connection:
             stored, _ = _projection(connection)
-            chunks = _accepted(connection) if stored == embedding.id else _chunks(connection)
-            for chunk in chunks:
-                readings = _stored(chunk, embedding) if stored == embedding.id else _embedded(chunk, embedding)
-                for reading in readings:
+            read = _stored if stored == embedding.id else _embedded
+            for chunk in _chunks(connection):
+                for reading in read(chunk, embedding):
                     if reading.vector is not None:
                         rows.append(reading.row)
                         vectors.append(reading.vector[np.newaxis])
@@ -254,8 +253,8 @@ class _Reading:
 
 def _stored(chunk: Rows, _: "Embedding") -> Iterator[_Reading]:
     for row in chunk:
-        vector = np.frombuffer(row.vector)
-        yield _Reading(row.row, json.loads(row.target), json.loads(row.prediction), vector, None)
+        vector = np.frombuffer(row.vector) if row.status == ACCEPTED else None
+        yield _Reading(row.row, json.loads(row.target), json.loads(row.prediction), vector, row.reason)
 
 
 def _embedded(chunk: Rows, embedding: "Embedding") -> Iterator[_Reading]:
