@@ -10,6 +10,7 @@ from boucle.contract import Boolean, Category, Contract, Label, Number, Target
 from boucle.errors import InvalidSource
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
+TRUTHS = {"true": True, "false": False}
 MOST_CLASSES = 100
 # Texts of which more than half are unique identify rows; in a table of a handful of rows nothing can be said.
 MOST_DISTINCT_SHARE, FEW = 0.5, 20
@@ -99,6 +100,8 @@ def _typed(column: pd.Series, missing: set[str]) -> pd.Series:
     if any(isinstance(value, bool) for value in values):
         return pd.Series(values, dtype=object)
     texts = [None if value is None or str(value).strip() in missing else str(value).strip() for value in values]
+    if {text.lower() for text in texts if text} <= TRUTHS.keys():
+        return pd.Series([None if text is None else TRUTHS[text.lower()] for text in texts], dtype=object)
     try:
         numbers = [np.nan if text is None else float(text) for text in texts]
         return pd.Series(numbers, dtype=float).replace([np.inf, -np.inf], np.nan)

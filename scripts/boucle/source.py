@@ -10,7 +10,11 @@ from sklearn.datasets import load_breast_cancer
 from boucle.errors import InvalidSource
 
 BUNDLED = "sklearn:breast_cancer"
-READERS = {".csv": "read_csv", ".tsv": "read_csv", ".parquet": "read_parquet"}
+# The whole file decides on a column's type: a sample can miss the one text in a million rows. No BOOLEAN among the
+# types, since DuckDB takes Yes and No for one, and a label must stay what its owner wrote.
+CSV = """read_csv([{path}], header = true, sample_size = -1, encoding = 'utf-8', nullstr = [{missing}],
+                  auto_type_candidates = ['BIGINT', 'DOUBLE', 'DATE', 'TIMESTAMP', 'VARCHAR'])"""
+READERS = {".csv": CSV, ".tsv": CSV, ".parquet": "read_parquet([{path}])"}
 
 
 def materialize(source: str, data: Path) -> Path:
@@ -37,15 +41,9 @@ def read(path: Path, query: str, missing_values: tuple[str, ...]) -> pd.DataFram
     """
     with duckdb.connect() as connection:
         try:
-            if READERS[_suffix(path)] == "read_csv":
-                # The whole file decides on a column's type: a sample can miss the one text in a million rows.
-                relation = connection.read_csv(
-                    str(path), header=True, sample_size=-1, na_values=["", *missing_values], encoding="utf-8"
-                )
-            else:
-                relation = connection.read_parquet(str(path))
-            chosen = relation.query("source", query) if query else relation
-            table = chosen.df() if chosen else pd.DataFrame()
+            reader = READERS[_suffix(path)].format(path=_quoted(path), missing=_quoted("", *missing_values))
+            connection.execute(f"CREATE VIEW source AS SELECT * FROM {reader}")  # noqa: S608  # literals are quoted
+            table = connection.execute(query or "SELECT * FROM source").df()
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
             raise InvalidSource(f"{path}: cannot be read ({reason}); Boucle reads UTF-8 CSV and Parquet") from error
@@ -58,6 +56,11 @@ def file_digest(path: Path) -> str:
     """SHA-256 of the file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _quoted(*values: object) -> str:
+    """The values as SQL literals."""
+    return ", ".join("'" + str(value).replace("'", "''") + "'" for value in values)
 
 
 def _suffix(path: Path) -> str:

@@ -28,6 +28,12 @@ def table(rows=120):
     )
 
 
+def test_the_yes_and_no_of_a_column_stay_texts(tmp_path):
+    prepared, _ = prepare(tmp_path, table().assign(partner=["Yes", "No"] * 60))
+
+    assert prepared.contract.features[-1].categories == ("No", "Yes")
+
+
 def prepare(folder, frame, data="", name="table.csv", **options):
     folder.mkdir(exist_ok=True)
     source = folder / name
@@ -107,6 +113,9 @@ def test_the_same_table_in_another_format_gives_the_same_reference_data(tmp_path
         (["b", "a", "c"], ("a", "b", "c")),
         ([1, 0, 2], (0, 1, 2)),
         ([True, False], (False, True)),
+        (["true", "FALSE"], (False, True)),
+        (["Yes", "No"], ("No", "Yes")),
+        (["t", "f"], ("f", "t")),
         (["=1+1", 'ok,"q"'], ("=1+1", 'ok,"q"')),
     ],
 )
