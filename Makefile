@@ -45,13 +45,11 @@ prepare: $(INSTALLED) ## Embed the source into data/ref_data.csv
 
 .PHONY: train
 train: $(INSTALLED) ## Compare the candidates, make the best the champion
-	boucle prepare --if-changed
 	boucle train
 
 .PHONY: ready-to-run
 ready-to-run: $(INSTALLED)
 	@boucle ports
-	@boucle prepare --if-changed
 	@boucle train --if-changed
 
 .PHONY: run

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boucle.artifacts import Artifacts
 from boucle.config import Places, Project, load_project
 from boucle.embedded import Ports, check_ports, wait_until_ready
 from boucle.errors import BoucleError
 
+# A command imports what it needs: checking a port must not cost the seconds that scikit-learn takes.
 if TYPE_CHECKING:
     from boucle.tracking import Tracker
 
@@ -47,9 +47,11 @@ def prepare(if_changed: IfChanged = False) -> None:
 
 @app.command()
 def train(if_changed: IfChanged = False) -> None:
-    """Compare the candidates, keep the best, make it the champion."""
+    """Prepare if data or project.toml changed, compare the candidates, make the best the champion."""
     from boucle import preparation, training
+    from boucle.artifacts import Artifacts
 
+    prepare(if_changed=True)
     project, places = _open()
     say, artifacts, prepared = _say("train"), Artifacts(places.artifacts), preparation.load(places.data)
     if if_changed and training.is_current(project, prepared, artifacts):
@@ -61,6 +63,7 @@ def train(if_changed: IfChanged = False) -> None:
 @app.command()
 def trainer() -> None:
     """Carry out training requests as they come, for ever."""
+    from boucle.artifacts import Artifacts
     from boucle.retraining import Trainer
     from boucle.store import open_store
 
@@ -75,6 +78,8 @@ def trainer() -> None:
 @app.command()
 def promote(version: str, reason: str = "by hand", actor: str = "command line") -> None:
     """Make a version the champion: the next one, or an old one again."""
+    from boucle.artifacts import Artifacts
+
     _, places = _open()
     artifacts = Artifacts(places.artifacts)
     before = artifacts.champion_version()
