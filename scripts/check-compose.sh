@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Lint the Dockerfiles; and, where Docker Compose is there, validate the stack under every combination of profiles, and
+# each folder alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+mapfile -t dockerfiles < <(git ls-files -co --exclude-standard '*Dockerfile')
+hadolint "${dockerfiles[@]}"
+if command -v shellcheck >/dev/null; then
+  shellcheck scripts/*.sh .ci/run
+else
+  echo "no shellcheck: shell scripts not linted (Debian: apt-get install shellcheck)"
+fi
+if ! docker compose version >/dev/null 2>&1; then
+  echo "no Docker Compose: docker-compose.yml not validated"
+  exit
+fi
+
+mapfile -t profiles < <(docker compose config --profiles)
+combinations=$((1 << ${#profiles[@]}))
+for ((chosen = 0; chosen < combinations; chosen++)); do
+  arguments=()
+  for index in "${!profiles[@]}"; do
+    (((chosen >> index) & 1)) && arguments+=(--profile "${profiles[index]}")
+  done
+  docker compose "${arguments[@]}" config --quiet
+done
+mapfile -t fragments < <(git ls-files -co --exclude-standard '*/docker-compose.yml')
+for fragment in "${fragments[@]}"; do
+  docker compose --file "$fragment" config --quiet
+done
+echo "Compose: ${#dockerfiles[@]} Dockerfiles, $combinations combinations of profiles, ${#fragments[@]} folders alone are valid"
