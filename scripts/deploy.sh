@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/secrets.sh
-images=${REGISTRY:-boucle}
+images=${REGISTRY:-${BOUCLE_IMAGES:-boucle}}
 tag=${TAG:-$(git describe --always --dirty --abbrev=12 --exclude '*')}
 mapfile -t services < <(scripts/services.sh)
 
