@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint the Dockerfiles; and, where Docker Compose is there, validate the stack under every combination of profiles, and
+# Lint Dockerfiles, shell scripts and Compose files; and, where Docker Compose is there, validate the stack under every combination of profiles, and
 # each folder alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,6 +10,11 @@ if command -v shellcheck >/dev/null; then
   shellcheck scripts/*.sh .ci/run
 else
   echo "no shellcheck: shell scripts not linted (Debian: apt-get install shellcheck)"
+fi
+if command -v npx >/dev/null; then
+  npx --yes dclint@3.1.0 . --recursive --config .dclintrc.yaml --max-warnings 0
+else
+  echo "no npx: Compose files not linted by dclint"
 fi
 if ! docker compose version >/dev/null 2>&1; then
   echo "no Docker Compose: docker-compose.yml not validated"

@@ -28,7 +28,7 @@ def test_every_folder_with_a_fragment_is_in_the_table_of_contents():
 
 def test_readme_names_every_service_with_its_port():
     section = (ROOT / "README.md").read_text().split("## With Docker Compose")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| `([\w-]+)` \| (\d*) \|", section, flags=re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)` \|\s*(\d*)\s*\|", section, flags=re.MULTILINE)
     assert dict(rows) == {name: published(body) for name, body in SERVICES.items()}
 
 
