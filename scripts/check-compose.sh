@@ -11,6 +11,12 @@ if command -v shellcheck >/dev/null; then
 else
   echo "no shellcheck: shell scripts not linted (Debian: apt-get install shellcheck)"
 fi
+if command -v promtool >/dev/null && command -v amtool >/dev/null; then
+  promtool check config monitoring/prometheus/prometheus.yml
+  amtool check-config monitoring/alertmanager/alertmanager.yml
+else
+  echo "no promtool and amtool: monitoring/ not validated"
+fi
 if command -v npx >/dev/null; then
   npx --yes dclint@3.1.0 . --recursive --config .dclintrc.yaml --max-warnings 0
 else

@@ -9,11 +9,9 @@ cd "$(dirname "$0")/.."
 scripts/secrets.sh
 images=${REGISTRY:-${BOUCLE_IMAGES:-boucle}}
 tag=${TAG:-$(git describe --always --dirty --abbrev=12 --exclude '*')}
-mapfile -t services < <(scripts/services.sh)
-
 new() { BOUCLE_IMAGES=$images BOUCLE_TAG=$tag "$@"; }
 names() { new docker compose config --images | grep ":$tag\$" | sort -u; }
-start() { "$@" docker compose up --detach --wait --no-build "${services[@]}" && "$@" scripts/smoke.sh; }
+start() { scripts/services.sh | "$@" xargs docker compose up --detach --wait --no-build && "$@" scripts/smoke.sh; }
 
 # The image behind each name that runs now: a build may give the name to another one.
 declare -A before=()
@@ -31,7 +29,7 @@ fi
 
 if start new; then
   # For every later `docker compose` command.
-  sed -i '/^BOUCLE_IMAGES=/d; /^BOUCLE_TAG=/d' .env
+  sed -i.bak '/^BOUCLE_IMAGES=/d; /^BOUCLE_TAG=/d' .env && rm .env.bak
   printf 'BOUCLE_IMAGES=%s\nBOUCLE_TAG=%s\n' "$images" "$tag" >>.env
   echo "DEPLOYED $tag"
   exit

@@ -6,9 +6,8 @@ cd "$(dirname "$0")/.."
 
 scripts/secrets.sh
 # What `make deploy` remembered; from here on the images of this folder serve again.
-sed -i '/^BOUCLE_IMAGES=/d; /^BOUCLE_TAG=/d' .env
-mapfile -t services < <(scripts/services.sh)
-docker compose up --detach --wait --build "${services[@]}"
+sed -i.bak '/^BOUCLE_IMAGES=/d; /^BOUCLE_TAG=/d' .env && rm .env.bak
+scripts/services.sh | xargs docker compose up --detach --wait --build
 scripts/smoke.sh
 
 echo
