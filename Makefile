@@ -4,11 +4,14 @@ SHELL := /bin/bash
 UV_VERSION := 0.13.8
 PYTHON := $(shell command -v python3.11 || command -v python3)
 
+# A port: from the environment, else from .env, else the usual one. Docker Compose looks in the same order.
+port = $(or $(shell sed -n 's/^$(1)=//p' .env 2>/dev/null),$(2))
+
 export BOUCLE_DATA ?= data
-export SERVING_PORT ?= 8080
-export WEBAPP_PORT ?= 8081
-export REPORTING_PORT ?= 8082
-export MLFLOW_PORT ?= 5000
+export SERVING_PORT ?= $(call port,SERVING_PORT,8080)
+export WEBAPP_PORT ?= $(call port,WEBAPP_PORT,8081)
+export REPORTING_PORT ?= $(call port,REPORTING_PORT,8082)
+export MLFLOW_PORT ?= $(call port,MLFLOW_PORT,5000)
 export SERVING_URL ?= http://127.0.0.1:$(SERVING_PORT)
 
 # One thread per linear-algebra call: two workers and a trainer share the cores better than their thread pools do.
@@ -28,9 +31,9 @@ INSTALLED := .venv/installed
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(INSTALLED): pyproject.toml uv.lock $(wildcard */pyproject.toml)
+$(INSTALLED): pyproject.toml uv.lock $(wildcard */pyproject.toml */*/pyproject.toml)
 	@command -v uv >/dev/null || { $(PYTHON) -m venv .venv && pip install --quiet uv==$(UV_VERSION); } || \
 		{ echo "Boucle needs Python 3.11 with its venv module (Debian: apt-get install python3.11-venv)"; exit 1; }
 	uv sync --frozen --all-packages --all-extras
@@ -60,27 +63,64 @@ run: ready-to-run ## Start the whole stack on this machine; Ctrl-C stops it
 demo: ready-to-run ## The same, then drive traffic through it: usual rows, late labels, a shift
 	@BOUCLE_DEMO=true honcho start || test $$? -eq 130
 
+.PHONY: up
+up: ## Build and start the stack in Docker Compose; return when a prediction works
+	@scripts/up.sh
+
+.PHONY: down
+down: ## Stop the stack in Docker Compose; its state stays
+	docker compose down
+
+.PHONY: ps
+ps: ## Show the containers of the stack, and their health
+	docker compose ps --all
+
+.PHONY: logs
+logs: ## Follow the logs of the stack
+	docker compose logs --follow --tail 100
+
+.PHONY: deploy
+deploy: ## Put other images into service, TAG=… REGISTRY=…; go back if no prediction works
+	@scripts/deploy.sh
+
+.PHONY: publish
+publish: ## Build the images of this commit and push them, REGISTRY=…
+	@scripts/publish.sh
+
+.PHONY: requirements
+requirements: $(INSTALLED) ## Write each image's requirements.txt from the lock
+	scripts/requirements.sh
+
+.PHONY: e2e
+e2e: $(INSTALLED) system-packages ## Test the whole stack in Docker Compose, in a copy of this folder
+	pytest tests/e2e
+
 .PHONY: test
-test: $(INSTALLED) browser ## Run every test that needs no Docker
+test: $(INSTALLED) system-packages ## Run every test that needs no Docker
 	pytest
 
-.PHONY: browser
-browser:
-	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
-		{ echo "installing Chromium for the browser tests"; apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null; } || \
-		echo "No Chromium: the browser tests will be skipped (Debian: apt-get install chromium)"
+# What the tests need of Debian: a browser, and a database server that they start by themselves.
+.PHONY: system-packages
+system-packages:
+	@missing=$$(command -v chromium >/dev/null || echo chromium; \
+		test -n "$(wildcard /usr/lib/postgresql/*/bin/initdb)" || echo postgresql); \
+	test -z "$$missing" || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		echo "installing for the tests:" $$missing && { apt-get update -qq && apt-get install -y -qq $$missing; } >/dev/null; } || \
+		echo "Some tests will be skipped (Debian: apt-get install" $$missing")"
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure what the loop costs, as ratios within one run
 	python -m scripts.benchmarks.loop
 
 .PHONY: check
-check: $(INSTALLED) ## Check format, lint, types, imports and the lock
+check: $(INSTALLED) ## Check format, lint, types, imports, the lock and the Compose files
 	ruff format --check .
 	ruff check .
 	mypy
 	lint-imports
 	uv lock --check
+	scripts/requirements.sh --check
+	scripts/check-compose.sh
 
 .PHONY: format
 format: $(INSTALLED) ## Format the code, and mend what the linter can

@@ -21,9 +21,10 @@ def main() -> None:
     settings, places = Settings(), Places()
     try:
         project = load_project(places.project)
+        store = open_store(places.database, places.data, project.feedback.k)
     except BoucleError as error:
         sys.exit(str(error))
-    if open_store(places.database, places.data, project.feedback.k).feedback.repair_projection():
+    if store.feedback.repair_projection():
         log.warning("prod_data.csv differed from the feedback table and was rebuilt")
     with tempfile.TemporaryDirectory(prefix="boucle-metrics-") as folder:
         # Workers share their metrics through this folder; prometheus_client reads the variable when it is imported.

@@ -1,8 +1,9 @@
 """What a route may use: the parts that `create_app` put together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from boucle.artifacts import Artifacts
@@ -23,6 +24,8 @@ class Parts:
     live: LiveModel
     journal: Journal
     watcher: Watcher
+    # Threads of their own for what waits for the store: when it hangs, predictions must still find one.
+    store_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(20))
 
 
 async def _of_app(request: Request) -> Parts:

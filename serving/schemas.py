@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from boucle.contract import Boolean, Category, Contract, Label, Number
+from boucle.contract import NO_NUL, Boolean, Category, Contract, Label, Number, Text
 from boucle.store import Run
 
 MOST_NAMES_SHOWN = 12
@@ -19,7 +19,7 @@ class Body(BaseModel):
 class FeedbackById(Body):
     """The true class of a prediction that was made here."""
 
-    prediction_id: str = Field(min_length=1, max_length=64)
+    prediction_id: Text = Field(min_length=1, max_length=64)
     target: Label
 
 
@@ -34,8 +34,8 @@ class FeedbackByData(Body):
 class PromoteBody(Body):
     """Why a version is promoted by hand, and who did it."""
 
-    reason: str = Field("by hand", max_length=500)
-    actor: str = Field("api", max_length=100)
+    reason: Text = Field("by hand", max_length=500)
+    actor: Text = Field("api", max_length=100)
 
 
 class Prediction(BaseModel):
@@ -179,7 +179,7 @@ def _property(feature: Number | Boolean | Category) -> dict[str, Any]:
             shown = ", ".join(feature.categories[:MOST_NAMES_SHOWN])
             dots = ", …" if len(feature.categories) > MOST_NAMES_SHOWN else ""
             schema, more = (
-                {"type": "string"},
+                {"type": "string", "pattern": NO_NUL},
                 {"description": f"seen {shown}{dots}", "examples": list(feature.categories)},
             )
     return ({"anyOf": [schema, {"type": "null"}]} if feature.nullable else schema) | more

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
 import requests
 
 from boucle import preparation, training
@@ -41,6 +42,10 @@ k = 50
 """
 
 
+# The test runs once with each; `home` keeps its store there.
+on_each_database = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+
+
 class NoTracking:
     """A tracker that records nothing."""
 
@@ -55,11 +60,12 @@ class NoTracking:
 
 
 class Home:
-    """A folder with a project, its data and its artifacts."""
+    """A folder with a project, its data and its artifacts; ``database`` is the store's URL if it is not in there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: str | None = None) -> None:
         self.folder = folder
-        self.places = Places(project=folder / "project.toml", data=folder / "data", artifacts=folder / "artifacts")
+        places = {"project": folder / "project.toml", "data": folder / "data", "artifacts": folder / "artifacts"}
+        self.places = Places(**places, **({"database_url": database} if database else {}))
         self.prod_data = folder / "data" / "prod_data.csv"
 
     @property
@@ -101,6 +107,7 @@ class Home:
             "BOUCLE_PROJECT": str(self.places.project),
             "BOUCLE_DATA": str(self.places.data),
             "BOUCLE_ARTIFACTS": str(self.places.artifacts),
+            "BOUCLE_DATABASE_URL": self.places.database,
             **more,
         }
 

@@ -11,13 +11,14 @@ import requests
 
 from boucle.demo import draw
 from boucle.store import open_store
-from tests.support import rows_of, serving, trainer, wait_for
+from tests.support import on_each_database, rows_of, serving, trainer, wait_for
 
 
 def runs(url):
     return requests.get(f"{url}/retrain", timeout=10).json()["runs"]
 
 
+@on_each_database
 def test_200_parallel_feedbacks_are_200_rows_on_the_right_predictions_and_4_requests(home):  # T1, T3
     rows = home.preparation.test_records
     lock, given = threading.Lock(), {}

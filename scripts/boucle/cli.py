@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -61,7 +62,11 @@ def train(if_changed: IfChanged = False) -> None:
 
 
 @app.command()
-def trainer() -> None:
+def trainer(
+    pulse: Annotated[
+        Path | None, typer.Option(help="A file to touch while the trainer lives: for a health check.")
+    ] = None,
+) -> None:
     """Carry out training requests as they come, for ever."""
     from boucle.artifacts import Artifacts
     from boucle.retraining import Trainer
@@ -72,7 +77,7 @@ def trainer() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     project, places = _open()
     store = open_store(places.database, places.data, project.feedback.k)
-    Trainer(project, places.data, Artifacts(places.artifacts), store, _tracker(project, places)).work()
+    Trainer(project, places.data, Artifacts(places.artifacts), store, _tracker(project, places), pulse=pulse).work()
 
 
 @app.command()

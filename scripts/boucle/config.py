@@ -114,12 +114,21 @@ class Places(BaseSettings):
     data: Path = Path("data")
     artifacts: Path = Path("artifacts")
     database_url: str = ""
+    database_password_file: Path | None = None
     tracking_uri: str = ""
 
     @property
     def database(self) -> str:
-        """SQLAlchemy URL of the store."""
-        return self.database_url or f"sqlite:///{self.data / 'boucle.db'}"
+        """SQLAlchemy URL of the store, with the password of the file that holds it."""
+        if not self.database_url:
+            return f"sqlite:///{self.data / 'boucle.db'}"
+        if self.database_password_file is None:
+            return self.database_url
+        # Here and not above: SQLAlchemy is imported by those who use the store.
+        from sqlalchemy import make_url
+
+        password = self.database_password_file.read_text(encoding="utf-8").strip()
+        return make_url(self.database_url).set(password=password).render_as_string(hide_password=False)
 
     @property
     def tracking(self) -> str:

@@ -15,6 +15,10 @@ Label = StrictBool | StrictInt | StrictStr
 Cell = float | bool | str | None
 Record = dict[str, Cell]
 
+# What every store can keep: PostgreSQL has no place for the character NUL in a text.
+NO_NUL = r"^[^\x00]*$"
+Text = Annotated[str, Field(pattern=NO_NUL)]
+
 LONGEST_SHOWN = 60
 FARTHEST_RANGES = 1e6
 
@@ -193,6 +197,8 @@ class Contract(BaseModel):
             elif detail["type"] in ("greater_than_equal", "less_than_equal") and feature:
                 message = f"is over a million ranges away: must be {_allowed(feature)}"
                 found.append(FieldError(name, value, message))
+            elif detail["type"] == "string_pattern_mismatch":
+                found.append(FieldError(name, value, "must be a text without the character NUL"))
             elif feature:
                 found.append(FieldError(name, value, f"must be {_allowed(feature)}"))
             elif detail["type"] == "extra_forbidden":
@@ -238,7 +244,7 @@ def _type_of(feature: Number | Boolean | Category) -> Any:  # a type that pydant
         case Boolean():
             kind = bool
         case Category():
-            kind = str
+            kind = Text
     return kind | None if feature.nullable else kind
 
 

@@ -52,6 +52,10 @@ class RunNotFound(BoucleError):
     """No training run has this number."""
 
 
+class UnknownRevision(BoucleError):
+    """The database was migrated by a newer version of the code."""
+
+
 class LeaseLost(BoucleError):
     """Another trainer took this run over; its result must not be published."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from sqlalchemy.exc import SQLAlchemyError
 
 from boucle import evaluation, preparation, promotion
 from boucle.arrays import FloatArray, IndexArray
@@ -116,14 +117,25 @@ class Trainer:
     store: Store
     tracker: Tracker
     lease_seconds: float = 15.0
+    pulse: Path | None = None  # touched whenever the store has answered: what a health check looks at
     owner: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{time.monotonic_ns()}")
 
     def work(self, poll_seconds: float = 0.5) -> None:
         """Carry out requests as they come, for ever."""
         self.artifacts.sweep()
         log.info("trainer waits for requests")
+        away = False
         while True:
-            if self.carry_out_next() is None:
+            try:
+                run = self.carry_out_next()
+            except SQLAlchemyError:
+                if not away:
+                    log.exception("the store does not answer; the trainer waits for it")
+                away, run = True, None
+            else:
+                away = False
+                self._beat()
+            if run is None:
                 time.sleep(poll_seconds)
 
     def carry_out_next(self) -> Run | None:
@@ -139,6 +151,9 @@ class Trainer:
             log.warning("%s", lost)
         except BoucleError as reason:
             self._fail(run, str(reason))
+        except SQLAlchemyError:
+            # Not the run's fault: it is claimed again when its lease has run out.
+            raise
         except Exception as error:  # the loop must outlive any algorithm's surprise; the run says what it was
             log.exception("run %d failed", run.id)
             self._fail(run, f"{type(error).__name__}: {error}")
@@ -209,6 +224,10 @@ class Trainer:
         except LeaseLost as lost:
             log.warning("%s", lost)
 
+    def _beat(self) -> None:
+        if self.pulse is not None:
+            self.pulse.touch()
+
     @contextmanager
     def _lease(self, run: Run) -> Iterator[None]:
         """Renew the lease until the work is done; a trainer that dies stops renewing, and is succeeded."""
@@ -218,8 +237,11 @@ class Trainer:
             while not done.wait(self.lease_seconds / 3):
                 try:
                     self.store.runs.renew(run, self.owner, self.lease_seconds)
+                    self._beat()
                 except LeaseLost:
                     return
+                except SQLAlchemyError:
+                    log.warning("run %d: the lease could not be renewed; trying again", run.id)
 
         heartbeat = threading.Thread(target=renew, daemon=True, name="lease")
         heartbeat.start()

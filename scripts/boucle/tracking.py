@@ -103,7 +103,11 @@ class MLflowTracker:
             self._client.create_registered_model(name)
         before = self._client.get_registered_model(name).aliases.get("champion")
         version = self._client.create_model_version(
-            name, logged.model_uri, run_id=manifest.mlflow_run_id, tags={"version": manifest.version}
+            name,
+            logged.model_uri,
+            run_id=manifest.mlflow_run_id,
+            tags={"version": manifest.version},
+            model_id=logged.model_id,  # a server refuses the URI without it; the embedded store does not care
         )
         self._client.set_registered_model_alias(name, "champion", version.version)
         if before is not None:

@@ -80,6 +80,13 @@ def test_a_value_may_be_missing_only_where_the_reference_rows_lacked_some():
     assert "or null" not in refusal(changed(mean_radius=None))["mean radius"].message
 
 
+def test_a_text_that_a_database_cannot_keep_is_refused():
+    error = refusal(CONTRACT.example | {"contract": "year\0ly"})["contract"]
+
+    assert error.value == '"year\\u0000ly"'
+    assert error.message == "must be a text without the character NUL"
+
+
 @pytest.mark.parametrize("record", [None, [], "text", 5, [CONTRACT.example]])
 def test_what_is_no_object_is_refused(record):
     assert refusal(record)["body"].message == "must be an object with one value per column"

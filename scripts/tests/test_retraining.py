@@ -7,7 +7,7 @@ from boucle.artifacts import Artifacts
 from boucle.demo import draw
 from boucle.store import Feedback
 from boucle.store.database import TRAINING_RUNS
-from tests.support import PROJECT
+from tests.support import PROJECT, on_each_database
 
 SHIFT = 0.15
 
@@ -33,6 +33,7 @@ def give(home, rows, shift=0.0, seed=0):
     return store
 
 
+@on_each_database
 def test_after_a_shift_a_challenger_wins_its_exam_and_is_promoted(home):
     store = give(home, 50, SHIFT)
 
@@ -82,6 +83,7 @@ def test_a_run_without_new_feedback_says_so(home):
     assert "no feedback since v1 was trained" in run.reason
 
 
+@on_each_database
 def test_a_slower_older_run_cannot_undo_a_newer_champion(home, monkeypatch):  # T5
     give(home, 50, SHIFT)
     publish = Artifacts.publish
@@ -99,6 +101,7 @@ def test_a_slower_older_run_cannot_undo_a_newer_champion(home, monkeypatch):  # 
     assert home.artifacts.champion_version() == "v2"
 
 
+@on_each_database
 def test_a_trainer_that_lost_its_lease_publishes_nothing(home, monkeypatch):  # T6
     store = give(home, 50, SHIFT)
     publish = Artifacts.publish
@@ -115,6 +118,7 @@ def test_a_trainer_that_lost_its_lease_publishes_nothing(home, monkeypatch):  # 
     assert home.artifacts.champion_version() == "v1"
 
 
+@on_each_database
 def test_a_run_that_died_behind_the_pointer_is_finished_and_not_repeated(home, monkeypatch):  # F2
     store = give(home, 50, SHIFT)
     trainer = home.trainer

@@ -6,7 +6,9 @@ import pytest
 
 from boucle.errors import EmbeddingChanged, FeedbackConflict, LeaseLost
 from boucle.store import Feedback, LoggedPrediction, open_store
-from tests.support import PROJECT, rows_of
+from tests.support import PROJECT, on_each_database, rows_of
+
+pytestmark = on_each_database
 
 OLD = "2020-01-01T00:00:00.000+00:00"
 

@@ -7,8 +7,8 @@ from typing import Annotated
 from uuid import UUID
 
 import anyio
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Request
-from starlette.concurrency import run_in_threadpool
 from uuid_utils import uuid7
 
 from boucle.artifacts import ModelVersion
@@ -44,16 +44,16 @@ async def give_feedback(
     content = bodies.parse_json(await request.body())
     if isinstance(content, dict) and "prediction_id" not in content:
         by_data = bodies.parse(FeedbackByData, content)
-        return await run_in_threadpool(_accept_data, by_data, idempotency_key, parts)
+        return await run_sync(_accept_data, by_data, idempotency_key, parts, limiter=parts.store_threads)
     by_id = bodies.parse(FeedbackById, content)
     logged = await _find(by_id.prediction_id, parts)
-    return await run_in_threadpool(_accept, logged, by_id, parts)
+    return await run_sync(_accept, logged, by_id, parts, limiter=parts.store_threads)
 
 
 async def _find(prediction_id: str, parts: Parts) -> LoggedPrediction:
     deadline = time.monotonic() + _seconds_on_its_way(prediction_id)
     while True:
-        found = await run_in_threadpool(parts.store.predictions.find, prediction_id)
+        found = await run_sync(parts.store.predictions.find, prediction_id, limiter=parts.store_threads)
         if found is not None:
             return found
         if time.monotonic() >= deadline:

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -126,6 +128,20 @@ def test_two_equal_observations_without_a_key_are_two_rows(client, home, row):
     assert [client.post("/feedback", json=body).json()["row"] for _ in range(2)] == [1, 2]
 
 
+def test_feedback_that_waits_for_the_store_keeps_no_prediction_waiting(client, home, row):
+    body = {"data": row, "prediction": "malignant", "target": "benign"}
+    with ThreadPoolExecutor(60) as pool, home.store.feedback._database.writing():  # a writer that takes its time
+        waiting = [pool.submit(client.post, "/feedback", json=body) for _ in range(60)]
+        time.sleep(1)
+        started = time.monotonic()
+        assert client.post("/predict", json=row).status_code == 200
+        seconds = time.monotonic() - started
+        assert not any(answer.done() for answer in waiting)
+
+    assert seconds < 5
+    assert sorted(answer.result().json()["row"] for answer in waiting) == list(range(1, 61))
+
+
 def test_another_label_for_the_same_prediction_is_a_conflict(client, row):
     identifier = client.post("/predict", json=row).json()["prediction_id"]
     client.post("/feedback", json={"prediction_id": identifier, "target": "benign"})
@@ -143,6 +159,7 @@ def test_another_label_for_the_same_prediction_is_a_conflict(client, row):
         ({"prediction_id": "019b0000-0000-7000-8000-000000000000", "target": "benign"}, 404, None),
         ({"prediction_id": "x" * 65, "target": "benign"}, 422, "prediction_id"),
         ({"prediction_id": 5, "target": "benign"}, 422, "prediction_id"),
+        ({"prediction_id": "a\0b", "target": "benign"}, 422, "prediction_id"),
         ({"prediction_id": "unknown"}, 422, "target"),
         ({"target": "benign"}, 422, "data"),
         ({"data": "ROW", "prediction": "benign", "target": "fine"}, 422, "target"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from boucle.store.database import connect
 from boucle.store.feedback import Feedback, FeedbackTable, Receipt
+from boucle.store.migration import migrate
 from boucle.store.predictions import LoggedPrediction, PredictionLog
 from boucle.store.runs import Run, TrainingRuns
 
@@ -21,11 +22,15 @@ class Store:
 
 
 def open_store(url: str, data: Path, k: int) -> Store:
-    """The store at a SQLAlchemy URL, its tables made if they are not there.
+    """The store at a SQLAlchemy URL, its tables made or migrated if they are not this code's.
 
     ``k``: every so many feedback rows request a training run. prod_data.csv lies in ``data``.
+
+    Raises:
+        UnknownRevision: when a newer version of the code has migrated the database.
     """
     data.mkdir(parents=True, exist_ok=True)
     database = connect(url)
+    migrate(database)
     runs = TrainingRuns(database)
     return Store(PredictionLog(database), FeedbackTable(database, runs, data / "prod_data.csv", k), runs)

@@ -5,9 +5,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from sqlite3 import Connection as SQLiteConnection
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.pool import ConnectionPoolEntry
+
+LOCK_SECONDS = 30
+
+# Nobody waits for minutes: neither for a server that is away, nor for a writer that hangs or whose machine is gone.
+CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {  # each driver's own
+    "sqlite": {"timeout": LOCK_SECONDS},
+    "postgresql": {
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "tcp_user_timeout": 10_000,
+        "options": f"-c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout=60s",
+    },
+}
 
 METADATA = sa.MetaData()
 
@@ -71,7 +86,8 @@ TRAINING_RUNS = sa.Table(
     sa.Column("mlflow_run_id", sa.String(64)),
     sa.Column("coalesced_into", sa.Integer),
     sa.Column("attempts", sa.Integer, nullable=False),
-    sa.Column("owner", sa.String(64)),
+    # A host's name of up to 64 characters is part of it.
+    sa.Column("owner", sa.String(255)),
     sa.Column("lease_until", sa.String(32)),
 )
 
@@ -95,23 +111,23 @@ class Database:
 
         It is durable when this returns: committed and synced.
         """
-        # Threads queue here: at SQLite's own lock they would poll, and the unlucky one would time out.
-        with self._writer, self.engine.begin() as connection:
+        # Threads queue at a lock of their own: at SQLite's they would poll, and the unlucky one would time out.
+        # They are connected by then: one after another they would wait many times for a server that is away.
+        with self.engine.connect() as connection, self._writer, connection.begin():
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(20261)"))
             yield connection
 
 
 def connect(url: str) -> Database:
-    """The database at a SQLAlchemy URL, its tables made if they are not there."""
-    engine = sa.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
-    if engine.dialect.name == "sqlite":
+    """The database at a SQLAlchemy URL; nothing is asked of it yet."""
+    backend = sa.make_url(url).get_backend_name()
+    # The ping: a connection that the server's restart has cut is replaced before a request notices.
+    engine = sa.create_engine(url, connect_args=CONNECT_ARGUMENTS.get(backend, {}), pool_pre_ping=True)
+    if backend == "sqlite":
         sa.event.listen(engine, "connect", _configure_sqlite)
         sa.event.listen(engine, "begin", _begin_immediately)
-    database = Database(engine)
-    with database.writing() as connection:
-        METADATA.create_all(connection)
-    return database
+    return Database(engine)
 
 
 def now() -> str:

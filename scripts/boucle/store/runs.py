@@ -161,6 +161,13 @@ class TrainingRuns:
         with self._database.reading() as connection:
             return [_run(row) for row in connection.execute(query)]
 
+    def totals(self) -> dict[tuple[str, str | None], int]:
+        """How many runs there are by state and verdict."""
+        state, verdict = TRAINING_RUNS.c.state, TRAINING_RUNS.c.verdict
+        query = sa.select(state, verdict, sa.func.count()).group_by(state, verdict)
+        with self._database.reading() as connection:
+            return {(row[0], row[1]): row[2] for row in connection.execute(query)}
+
     def _get(self, connection: sa.Connection, run_id: int) -> Run:
         found = connection.execute(sa.select(*COLUMNS).where(TRAINING_RUNS.c.id == run_id)).one_or_none()
         if found is None:

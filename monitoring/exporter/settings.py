@@ -1,0 +1,15 @@
+"""This process's environment."""
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where Prometheus finds the numbers: `EXPORTER_PORT=9083`."""
+
+    model_config = SettingsConfigDict(env_prefix="EXPORTER_", frozen=True, env_ignore_empty=True)
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8083
