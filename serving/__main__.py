@@ -11,6 +11,7 @@ from boucle.config import Places, load_project
 from boucle.errors import BoucleError
 from boucle.store import open_store
 from serving.settings import Settings
+from serving.stopping import PatientProtocol, Workers
 
 log = logging.getLogger("serving")
 
@@ -29,16 +30,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="boucle-metrics-") as folder:
         # Workers share their metrics through this folder; prometheus_client reads the variable when it is imported.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        uvicorn.run(
+        config = uvicorn.Config(
             "serving.api:create_app",
             factory=True,
             host=settings.host,
             port=settings.port,
             workers=settings.workers,
+            http=PatientProtocol,
             timeout_graceful_shutdown=settings.drain_seconds,
             log_level="warning",
             access_log=False,
         )
+        Workers(config, [config.bind_socket()]).run()
 
 
 if __name__ == "__main__":
