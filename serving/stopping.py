@@ -1,16 +1,15 @@
 """A stop that loses no request: what uvicorn's own stop leaves to chance."""
 
-import ctypes
-import struct
+import asyncio
 import sys
 import time
-from socket import SOL_SOCKET, socket
-from typing import Any
+from socket import IPPROTO_IP, socket
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 GRACE_SECONDS = 0.5
+IP_MINTTL, HIGHEST_TTL = 21, 255  # of Linux; Python's socket module does not name the option
 
 
 class Workers(Multiprocess):
@@ -38,6 +37,11 @@ class PatientProtocol(HttpToolsProtocol):
 
     _stopping = False
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin with a connection."""
+        admit_every_packet(transport.get_extra_info("socket"))
+        super().connection_made(transport)
+
     def shutdown(self) -> None:
         """Close the connection once it has been quiet for a while, or its request is answered."""
         self._stopping = True
@@ -54,12 +58,16 @@ class PatientProtocol(HttpToolsProtocol):
 
 
 def drop_arrivals(listening: socket) -> None:
-    """Let the kernel drop every packet for this socket: no new connection, while those in its queue stay.
+    """Let the kernel drop what asks for a new connection, while those in the socket's queue stay.
 
-    A client tries again after a second, and is refused then. Elsewhere than on Linux this does nothing.
+    Only a packet that no router could have touched passes, one with the highest time to live (RFC 5082): clients send
+    less. They try again after a second, and are refused then. Elsewhere than on Linux this does nothing.
     """
-    if sys.platform != "linux":
-        return
-    attach_filter, return_nothing = 26, struct.pack("HBBI", 0x06, 0, 0, 0)  # SO_ATTACH_FILTER; BPF_RET with length 0
-    program: Any = ctypes.create_string_buffer(return_nothing)
-    listening.setsockopt(SOL_SOCKET, attach_filter, struct.pack("HP", 1, ctypes.addressof(program)))
+    if sys.platform == "linux":
+        listening.setsockopt(IPPROTO_IP, IP_MINTTL, HIGHEST_TTL)
+
+
+def admit_every_packet(connection: socket) -> None:
+    """Undo `drop_arrivals` for a connection that was being made meanwhile, and inherited it."""
+    if sys.platform == "linux":
+        connection.setsockopt(IPPROTO_IP, IP_MINTTL, 0)
