@@ -10,6 +10,7 @@ from boucle import evaluation, models
 from boucle.arrays import FloatArray, IndexArray
 from boucle.artifacts import Artifacts, Manifest
 from boucle.config import Project
+from boucle.errors import CorruptArtifact, ModelNotFound
 from boucle.models import Model, Recipe
 from boucle.preparation import Preparation, Report
 from boucle.publishing import Lineage, publish
@@ -71,8 +72,11 @@ def fingerprint(project: Project, preparation: Preparation) -> str:
 
 def is_current(project: Project, preparation: Preparation, artifacts: Artifacts) -> bool:
     """Whether the champion, or what it was retrained from, is what `train` would make now."""
-    version = artifacts.champion_version()
-    return version is not None and artifacts.manifest(version).fingerprint == fingerprint(project, preparation)
+    try:
+        champion = artifacts.load_champion().manifest
+    except (ModelNotFound, CorruptArtifact):  # somebody deleted or damaged it: training again mends that
+        return False
+    return champion.fingerprint == fingerprint(project, preparation)
 
 
 def flat(metrics: dict[str, dict[str, float]]) -> dict[str, float]:

@@ -1,9 +1,11 @@
 import json
+import shutil
 import threading
 
 import numpy as np
 import pytest
 
+from boucle import training
 from boucle.errors import ChampionMoved, CorruptArtifact, ModelNotFound
 from boucle.publishing import Lineage, publish
 from boucle.training import fitter, recipes
@@ -104,6 +106,18 @@ def test_a_half_written_version_is_no_version(home):
 
     assert home.artifacts.versions() == ["v1"]
     assert another_version(home) == "v2"
+
+
+@pytest.mark.parametrize("lost", ["v1", "v1/model.pkl", "champion.json"])
+def test_a_lost_champion_is_trained_again(home, lost):
+    assert training.is_current(home.project, home.preparation, home.artifacts)
+    path = home.places.artifacts / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    assert not training.is_current(home.project, home.preparation, home.artifacts)
+    home.train()
+
+    assert training.is_current(home.project, home.preparation, home.artifacts)
 
 
 def test_a_broken_pointer_is_named(home):
