@@ -159,10 +159,10 @@ class Artifacts:
             raise CorruptArtifact(f"{self.pointer_path}: is not a champion pointer; promote a version again") from error
 
     def champion_version(self) -> str | None:
-        """The version in charge, or None."""
+        """The version in charge, or None; a pointer that cannot be read puts nobody in charge, and may be replaced."""
         try:
             return self.champion().version
-        except ModelNotFound:
+        except (ModelNotFound, CorruptArtifact):
             return None
 
     def promote(self, version: str, replacing: str | None, reason: str, actor: str) -> Pointer:

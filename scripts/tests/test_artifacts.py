@@ -120,11 +120,14 @@ def test_a_lost_champion_is_trained_again(home, lost):
     assert training.is_current(home.project, home.preparation, home.artifacts)
 
 
-def test_a_broken_pointer_is_named(home):
+def test_a_broken_pointer_is_named_and_its_remedy_works(home):
     home.artifacts.pointer_path.write_text(json.dumps({"version": "v1"}))
 
-    with pytest.raises(CorruptArtifact, match=r"champion\.json"):
+    with pytest.raises(CorruptArtifact, match=r"champion\.json.*promote a version again"):
         home.artifacts.load_champion()
+    home.artifacts.promote("v1", replacing=home.artifacts.champion_version(), reason="", actor="")
+
+    assert home.artifacts.load_champion().version == "v1"
 
 
 def test_the_model_card_says_what_the_model_is(home):
