@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from boucle.artifacts import ModelVersion
+from boucle.contract import Classes, Label, Target
 from serving.live import LiveModel
 from serving.problems import MEDIA_TYPE
 from serving.schemas import FeedbackByData, FeedbackById, Problem, PromoteBody, datum_schema, target_schema
@@ -69,7 +70,7 @@ def _introduction(version: ModelVersion | None) -> str:
 
 def _describe_bodies(paths: Json, version: ModelVersion | None) -> None:
     row: Json = version.contract.example if version else {}
-    label = version.contract.target.classes[0] if version else None
+    label = _some_truth(version.contract.target) if version else None
     paths["/predict"]["post"]["requestBody"] = _body({"application/json": (_reference("Datum"), row)})
     paths["/predict/batch"]["post"]["requestBody"] = _body(
         {
@@ -89,6 +90,10 @@ def _describe_bodies(paths: Json, version: ModelVersion | None) -> None:
         for operation in paths[path].values():
             operation["parameters"][0]["example"] = version.version if version else "v1"
     paths["/retrain/{run_id}"]["get"]["parameters"][0]["example"] = 1
+
+
+def _some_truth(target: Target) -> Label:
+    return target.classes[0] if isinstance(target, Classes) else target.median
 
 
 def _describe_refusals(paths: Json) -> None:

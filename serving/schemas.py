@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from boucle.contract import NO_NUL, Boolean, Category, Contract, Label, Number, Text
+from boucle.contract import NO_NUL, Boolean, Category, Classes, Contract, Label, Number, Text
+from boucle.exam import Exam
 from boucle.store import Run
 
 MOST_NAMES_SHOWN = 12
@@ -17,14 +18,14 @@ class Body(BaseModel):
 
 
 class FeedbackById(Body):
-    """The true class of a prediction that was made here."""
+    """The true value of a prediction that was made here."""
 
     prediction_id: Text = Field(min_length=1, max_length=64)
     target: Label
 
 
 class FeedbackByData(Body):
-    """The true class of any datum, with the class that was predicted for it."""
+    """The true value of any datum, with what was predicted for it."""
 
     data: dict[str, Any]
     prediction: Label
@@ -39,7 +40,7 @@ class PromoteBody(Body):
 
 
 class Prediction(BaseModel):
-    """The answer of one version, whole: class, probabilities, and the version that gave them."""
+    """The answer of one version, whole; ``probabilities`` is empty when a quantity is predicted."""
 
     prediction_id: str
     prediction: Label
@@ -60,6 +61,8 @@ class Receipt(BaseModel):
     retraining_requested: bool
     run_id: int | None
     rows_to_next_retraining: int
+    status: Literal["accepted", "set aside"]
+    reason: str | None
 
 
 class TrainingRun(BaseModel):
@@ -81,6 +84,9 @@ class TrainingRun(BaseModel):
     metrics: dict[str, float | str]
     mlflow_run_id: str | None
     coalesced_into: int | None
+    progress: str | None
+    progress_share: float | None
+    exam: Exam | None
 
     @classmethod
     def of(cls, run: Run) -> "TrainingRun":
@@ -160,8 +166,13 @@ def datum_schema(contract: Contract) -> dict[str, Any]:
 
 
 def target_schema(contract: Contract) -> dict[str, Any]:
-    """JSON Schema of a class label."""
-    return {"title": contract.target.name, "enum": list(contract.target.classes)}
+    """JSON Schema of a true value: one of the known classes, or a number."""
+    target = contract.target
+    if isinstance(target, Classes):
+        return {"title": target.name, "enum": list(target.classes)}
+    lowest, highest = target.limits
+    observed = target.model_dump(include={"minimum", "maximum", "median", "integer"})
+    return {"title": target.name, "type": "number", "minimum": lowest, "maximum": highest, "x-observed": observed}
 
 
 def _property(feature: Number | Boolean | Category) -> dict[str, Any]:

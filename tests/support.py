@@ -52,10 +52,13 @@ class NoTracking:
     def start(self, name):
         return None
 
-    def log(self, run_id, metrics, tags):
+    def abandon(self, mlflow_run_id):
         pass
 
-    def register(self, manifest, folder, model, embedding):
+    def record(self, record):
+        pass
+
+    def drain(self):
         pass
 
 

@@ -100,7 +100,7 @@ def test_the_loop_closes_under_load_without_a_failed_or_mixed_answer(home):  # T
     versions = {name: home.artifacts.load(name) for name in ("v1", "v2")}
     seen = Counter(answer["model_version"] for _, answer in answers)
     assert set(seen) == {"v1", "v2"}
-    expected = {name: version.probabilities(records) for name, version in versions.items()}
+    expected = {name: version.outputs(records) for name, version in versions.items()}
     for position, answer in answers:
         row = expected[answer["model_version"]][position]
         assert np.allclose(list(answer["probabilities"].values()), row, atol=1e-9)

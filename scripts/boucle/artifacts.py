@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from boucle import files
 from boucle.arrays import FloatArray
-from boucle.contract import Contract, Record
+from boucle.contract import Contract, Label, Record
 from boucle.embedding import Embedding
 from boucle.errors import ChampionMoved, CorruptArtifact, ModelNotFound
 from boucle.models import Model
@@ -49,6 +48,9 @@ class Manifest(BaseModel):
     run_id: int | None
     mlflow_run_id: str | None
     libraries: dict[str, str]
+    strategy: str = "scratch"
+    verdict: str = "promoted"
+    reason: str = ""
     files: dict[str, str] = {}
 
 
@@ -81,14 +83,13 @@ class ModelVersion:
     def contract(self) -> Contract:
         return self.manifest.contract
 
-    def probabilities(self, records: list[Record]) -> FloatArray:
-        """Shape (n_records, n_classes), for records that the contract validated."""
-        return self.model.probabilities(self.embedding.vectors(records))
+    def outputs(self, records: list[Record]) -> FloatArray:
+        """Probabilities (n_records, n_classes), or the quantity (n_records, 1), of validated records."""
+        return self.model.outputs(self.embedding.vectors(records))
 
-    def predict(self, record: Record) -> tuple[int, FloatArray]:
-        """The position of the most probable class, and every class's probability."""
-        probabilities = self.probabilities([record])[0]
-        return int(np.argmax(probabilities)), probabilities
+    def predict(self, record: Record) -> Label:
+        """The most probable class, or the quantity."""
+        return self.contract.target.decode(self.outputs([record])[0].tolist())
 
 
 class Artifacts:
@@ -231,7 +232,7 @@ class Artifacts:
         return ModelVersion(
             manifest,
             Embedding(manifest.preparation_id, manifest.contract, scaler, projector),
-            Model(estimator, len(manifest.contract.target.classes)),
+            Model(estimator, manifest.contract.target.n_classes),
         )
 
     def _numbers(self) -> list[int]:

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from boucle.contract import Boolean, Category, Contract, Label, Number, Target
+from boucle.contract import Boolean, Category, Classes, Contract, Label, Number, Quantity, Target
 from boucle.errors import InvalidSource
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
 TRUTHS = {"true": True, "false": False}
 MOST_CLASSES = 100
+MOST_INTEGER_CLASSES = 20
 # Texts of which more than half are unique identify rows; in a table of a handful of rows nothing can be said.
 MOST_DISTINCT_SHARE, FEW = 0.5, 20
 
@@ -33,8 +34,7 @@ def clean(raw: pd.DataFrame, target: str, drop: Sequence[str], missing_values: S
     table = table[table[target].notna()].reset_index(drop=True)
     if table.empty:
         raise InvalidSource(f"no row of the source has a value in the target column {target}")
-    labels = [_label(value, target) for value in table[target]]
-    return table.assign(**{target: pd.Series(labels, dtype=object)})
+    return table
 
 
 def infer_contract(
@@ -64,23 +64,47 @@ def infer_contract(
     )
 
 
-def classes_of(column: pd.Series) -> tuple[Label, ...]:
-    """The distinct labels, sorted.
+def target_of(column: pd.Series, task: str) -> Target:
+    """What the column says is predicted: classes, or a quantity. ``task`` is "auto" unless the user decided.
+
+    Numbers are a quantity when they have fractions or more than `MOST_INTEGER_CLASSES` different values.
 
     Raises:
-        InvalidSource: when there is only one class, or so many that the target must be a quantity or an identifier.
+        InvalidSource: when there is one single value, too many texts for classes, or no numbers for a quantity.
     """
-    target, labels = column.name, set(column)
-    kinds = {type(label) for label in labels}
-    classes = sorted(labels, key=str if len(kinds) > 1 else None)
-    if len(classes) < 2:
-        raise InvalidSource(f"the target {target} has one single value, {classes[0]!r}: there is nothing to learn")
-    if len(classes) > MOST_CLASSES:
-        raise InvalidSource(
-            f"the target {target} has {len(classes)} different values: Boucle predicts classes, {MOST_CLASSES} at "
-            f"most; make classes of it with data.query"
+    name, values = str(column.name), set(column)
+    numeric = pd.api.types.is_float_dtype(column)
+    many = numeric and (len(values) > MOST_INTEGER_CLASSES or any(value % 1 for value in values))
+    if len(values) < 2:
+        only = next(iter(values))
+        raise InvalidSource(f"the target {name} has one single value, {_label(only)!r}: there is nothing to learn")
+    if task == "regression" and not numeric:
+        raise InvalidSource(f"data.task is regression, but the target {name} holds no numbers: {next(iter(values))!r}")
+    if task == "regression" or (task == "auto" and many):
+        return Quantity(
+            name=name,
+            integer=not any(value % 1 for value in values),
+            minimum=float(column.min()),
+            maximum=float(column.max()),
+            median=float(column.median()),
         )
-    return tuple(classes)
+    return Classes(name=name, classes=_classes(name, values))
+
+
+def labels_of(column: pd.Series, target: Target) -> list[Label]:
+    """The column's values as the target's own."""
+    return [target.normal(value if isinstance(target, Quantity) else _label(value)) for value in column]
+
+
+def _classes(name: str, values: set[Any]) -> tuple[Label, ...]:
+    if len(values) > MOST_CLASSES:
+        raise InvalidSource(
+            f"the target {name} has {len(values)} different values, {MOST_CLASSES} classes at most are predicted: "
+            f"make classes of it with data.query, or predict a number: data.task = 'regression'"
+        )
+    labels = {_label(value) for value in values}
+    kinds = {type(label) for label in labels}
+    return tuple(sorted(labels, key=str if len(kinds) > 1 else None))
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -138,17 +162,10 @@ def _feature(column: pd.Series, nullable: bool, max_categories: int) -> Number |
     return Category(name=name, nullable=nullable, categories=tuple(categories))
 
 
-def _label(value: object, target: str) -> Label:
+def _label(value: object) -> Label:
     if isinstance(value, float):
-        if value % 1:
-            raise InvalidSource(
-                f"the target {target} holds {value:g}, a quantity: Boucle predicts classes; make classes of it with "
-                f"data.query, such as: {target} > {value:g} AS above"
-            )
-        return int(value)
-    if isinstance(value, bool | str):
-        return value
-    return str(value)
+        return value if value % 1 else int(value)
+    return value if isinstance(value, bool | str) else str(value)
 
 
 def _plain(value: object) -> Any:  # a value of JSON

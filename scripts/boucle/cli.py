@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +18,7 @@ from boucle.errors import BoucleError
 
 # A command imports what it needs: checking a port must not cost the seconds that scikit-learn takes.
 if TYPE_CHECKING:
+    from boucle.retraining import Trainer
     from boucle.tracking import Tracker
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -68,16 +71,23 @@ def trainer(
     ] = None,
 ) -> None:
     """Carry out training requests as they come, for ever."""
-    from boucle.artifacts import Artifacts
-    from boucle.retraining import Trainer
-    from boucle.store import open_store
+    from boucle.supervision import Supervisor
 
     # Predictions come first: training takes the processor time that serving leaves.
     os.nice(10)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    project, places = _open()
-    store = open_store(places.database, places.data, project.feedback.k)
-    Trainer(project, places.data, Artifacts(places.artifacts), store, _tracker(project, places), pulse=pulse).work()
+    _log()
+    # As an exit and not a death: the run under way is ended with its supervisor.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    made = _trainer(pulse, owner=None)
+    Supervisor(
+        runs=made.store.runs,
+        artifacts=made.artifacts,
+        owner=made.owner,
+        time_limit_seconds=made.project.training.time_limit_seconds,
+        carry_out_next=partial(_carry_out_next, pulse, made.owner),
+        chores=made.tracker.drain,
+        beat=made.beat,
+    ).work()
 
 
 @app.command()
@@ -122,6 +132,28 @@ def _drive(stack: Ports) -> None:
     from boucle.demo import drive
 
     drive(f"http://127.0.0.1:{stack.serving_port}", preparation.load(Places().data), typer.echo)
+
+
+def _trainer(pulse: Path | None, owner: str | None) -> "Trainer":
+    from boucle.artifacts import Artifacts
+    from boucle.retraining import Trainer
+    from boucle.store import open_store
+
+    project, places = _open()
+    store = open_store(places.database, places.data, project.feedback.k)
+    tracker = _tracker(project, places)
+    made = Trainer(project, places.data, Artifacts(places.artifacts), store, tracker, pulse=pulse)
+    return made if owner is None else replace(made, owner=owner)
+
+
+def _carry_out_next(pulse: Path | None, owner: str) -> None:
+    """What a child process of the trainer does."""
+    _log()
+    _trainer(pulse, owner).carry_out_next()
+
+
+def _log() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
 
 
 def _open() -> tuple[Project, Places]:

@@ -12,8 +12,9 @@ from boucle.errors import InvalidProject
 
 PREFIX = "BOUCLE__"
 
-Algorithm = Literal["logistic_regression", "random_forest", "hist_gradient_boosting", "sgd", "mlp"]
-Metric = Literal["balanced_accuracy", "accuracy", "f1", "precision", "recall", "roc_auc"]
+Algorithm = Literal["logistic_regression", "ridge", "random_forest", "hist_gradient_boosting", "sgd", "mlp"]
+Strategy = Literal["scratch", "recency", "window", "fine_tune"]
+Metric = Literal["balanced_accuracy", "accuracy", "f1", "precision", "recall", "roc_auc", "mae", "rmse", "r2"]
 
 
 class Section(BaseModel):
@@ -33,6 +34,7 @@ class DataSection(Section):
 
     source: str
     target: str
+    task: Literal["auto", "classification", "regression"] = "auto"
     query: str = ""
     drop: tuple[str, ...] = ()
     missing_values: tuple[str, ...] = ()
@@ -51,12 +53,21 @@ class EmbeddingSection(Section):
 class TrainingSection(Section):
     """What is fitted, and how it is judged."""
 
-    candidates: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("logistic_regression", "random_forest")
+    # None: what suits the task, which the data tell.
+    candidates: Annotated[tuple[Algorithm, ...], Field(min_length=1)] | None = None
     # Whatever the algorithm's constructor takes: scikit-learn validates it when the model is built.
     parameters: dict[Algorithm, dict[str, Any]] = {}
-    metric: Metric = "balanced_accuracy"
+    metric: Metric | None = None
     folds: Annotated[int, Field(ge=2)] = 5
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)] = ("scratch", "recency", "window", "fine_tune")
+    half_life: Annotated[int, Field(ge=1)] = 2_000
+    window: Annotated[int, Field(ge=10)] = 2_000
+    max_rows: Annotated[int, Field(ge=100)] = 100_000
+    class_weight: Literal["balanced", "none"] = "none"
+    new_class_rows: Annotated[int, Field(ge=2)] = 20
+    time_limit_seconds: Annotated[float, Field(gt=0)] = 3_600.0
+    engine: Annotated[str, Field(pattern=r"^(dask://.+)?$")] = ""
 
 
 class FeedbackSection(Section):
@@ -69,6 +80,9 @@ class PromotionSection(Section):
     """When a challenger replaces the champion."""
 
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    strict: bool = False
+    level: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
 
 
 class LimitsSection(Section):

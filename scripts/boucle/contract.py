@@ -6,12 +6,22 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 from pydantic import create_model as create_pydantic_model
 
 from boucle.errors import FieldError, InvalidRecord
 
-Label = StrictBool | StrictInt | StrictStr
+Label = StrictBool | StrictInt | StrictFloat | StrictStr
 Cell = float | bool | str | None
 Record = dict[str, Cell]
 
@@ -20,6 +30,7 @@ NO_NUL = r"^[^\x00]*$"
 Text = Annotated[str, Field(pattern=NO_NUL)]
 
 LONGEST_SHOWN = 60
+LONGEST_CLASS = 100
 FARTHEST_RANGES = 1e6
 
 
@@ -41,8 +52,7 @@ class Number(BaseModel, frozen=True):
     @property
     def limits(self) -> tuple[float, float]:
         """Lowest and highest value accepted: drift is welcome, what would overflow the arithmetic is a mistake."""
-        span = (self.maximum - self.minimum) or max(abs(self.maximum), 1.0)
-        return self.minimum - FARTHEST_RANGES * span, self.maximum + FARTHEST_RANGES * span
+        return _limits(self.minimum, self.maximum)
 
 
 class Boolean(BaseModel, frozen=True):
@@ -70,11 +80,15 @@ class Category(BaseModel, frozen=True):
 Feature = Annotated[Number | Boolean | Category, Field(discriminator="kind")]
 
 
-class Target(BaseModel, frozen=True):
-    """What is predicted: the column's name and its classes, in the order of every probability array."""
+class Classes(BaseModel, frozen=True):
+    """A target of classes, in the order of every probability array."""
 
     name: str
     classes: tuple[Label, ...]
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.classes)
 
     def index(self, value: object, field: str = "target") -> int:
         """Position of ``value`` among the classes.
@@ -88,12 +102,87 @@ class Target(BaseModel, frozen=True):
         allowed = ", ".join(show(label) for label in self.classes)
         raise InvalidRecord([FieldError(field, show(value), f"is no class of {self.name}: allowed are {allowed}")])
 
+    def normal(self, value: object, field: str = "target") -> Label:
+        """The class that ``value`` is; raises as `index` does."""
+        return self.classes[self.index(value, field)]
+
+    def decode(self, output: Sequence[float]) -> Label:
+        """The most probable class of one row of a model's outputs."""
+        return self.classes[max(range(len(output)), key=output.__getitem__)]
+
+    def may_become_class(self, value: object) -> bool:
+        """Whether ``value`` is no class but of the classes' own type: true labels can be of a class not seen yet."""
+        is_known = any(type(label) is type(value) and label == value for label in self.classes)
+        if is_known or isinstance(value, bool) or type(value) not in {type(label) for label in self.classes}:
+            return False
+        return isinstance(value, int) or (0 < len(str(value)) <= LONGEST_CLASS and "\0" not in str(value))
+
+    def extends(self, other: "Classes") -> bool:
+        """Whether these are the other's classes, in its order, with none or more behind them."""
+        return self.name == other.name and self.classes[: len(other.classes)] == other.classes
+
+    def extended(self, labels: Sequence[Label]) -> "Classes":
+        """The same with more classes at the end: positions of the old ones stay."""
+        return Classes(name=self.name, classes=(*self.classes, *labels))
+
     def parse(self, text: str, field: str = "target") -> Label:
         """The class that ``text`` writes, as a CSV cell would."""
         for label in self.classes:
             if str(label).lower() == text.strip().lower():
                 return label
-        return self.classes[self.index(text, field)]
+        return self.normal(text, field)
+
+
+class Quantity(BaseModel, frozen=True):
+    """A numeric target, with what the reference rows showed of it."""
+
+    name: str
+    integer: bool
+    minimum: float
+    maximum: float
+    median: float
+
+    @property
+    def n_classes(self) -> None:
+        return None
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Lowest and highest value accepted: what would overflow the arithmetic is a mistake."""
+        return _limits(self.minimum, self.maximum)
+
+    def index(self, value: object, field: str = "target") -> float:
+        """The quantity itself: what a model learns from.
+
+        Raises:
+            InvalidRecord: when it is no number within `limits`.
+        """
+        lowest, highest = self.limits
+        if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
+            seen = f"{self.name} is a number; seen {self.minimum:g} to {self.maximum:g}"
+            raise InvalidRecord([FieldError(field, show(value), f"is not possible: {seen}")])
+        return float(value)
+
+    def normal(self, value: object, field: str = "target") -> Label:
+        """The quantity as a float; raises as `index` does."""
+        return self.index(value, field)
+
+    def decode(self, output: Sequence[float]) -> Label:
+        """The quantity that one row of a model's outputs holds."""
+        return float(output[0])
+
+    def may_become_class(self, _: object) -> bool:
+        return False
+
+    def parse(self, text: str, field: str = "target") -> Label:
+        """The quantity that ``text`` writes, as a CSV cell would."""
+        try:
+            return self.normal(float(text), field)
+        except ValueError:
+            return self.normal(text, field)
+
+
+Target = Classes | Quantity
 
 
 class Contract(BaseModel):
@@ -206,6 +295,11 @@ class Contract(BaseModel):
             else:
                 found.append(FieldError("body", value, "must be an object with one value per column"))
         return list(dict.fromkeys(found))
+
+
+def _limits(minimum: float, maximum: float) -> tuple[float, float]:
+    span = (maximum - minimum) or max(abs(maximum), 1.0)
+    return minimum - FARTHEST_RANGES * span, maximum + FARTHEST_RANGES * span
 
 
 def show(value: object) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import requests
 
-from boucle.contract import Label, Number, Record
+from boucle.contract import Classes, Label, Number, Record
 from boucle.preparation import Preparation
 
 CALM_ROUNDS, SHIFTED_ROUNDS = 2, 6
@@ -66,8 +66,9 @@ def draw(
     chosen = random.integers(0, len(preparation.test_records), rows)
     numbers = [feature for feature in preparation.contract.features if isinstance(feature, Number)]
     records = [_moved(preparation.test_records[position], numbers, shift, random) for position in chosen]
-    classes = preparation.contract.target.classes
-    return records, [classes[preparation.test_labels[position]] for position in chosen]
+    target = preparation.contract.target
+    truths = preparation.test_labels[chosen].tolist()
+    return records, [target.classes[truth] if isinstance(target, Classes) else truth for truth in truths]
 
 
 def _moved(record: Record, numbers: Sequence[Number], shift: float, random: np.random.Generator) -> Record:

@@ -3,8 +3,8 @@
 import hashlib
 import io
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict
 from sklearn.model_selection import train_test_split
 
 from boucle import cleaning, embedding, files, source
-from boucle.arrays import FloatArray, IndexArray
+from boucle.arrays import FloatArray, Labels
 from boucle.config import Project
-from boucle.contract import Contract, Record, Target
+from boucle.contract import Classes, Contract, Label, Quantity, Record, Target
 from boucle.embedding import Embedding
 from boucle.errors import CorruptArtifact, InvalidSource, NotPrepared
 
@@ -42,14 +42,14 @@ class Summary(BaseModel):
 class Preparation:
     """What training needs: the fitted embedding, the reference rows as vectors, the held-out rows as records.
 
-    ``vectors`` has shape (n_rows, n_components); labels are positions of classes.
+    ``vectors`` has shape (n_rows, n_components); labels are positions of classes, or quantities.
     """
 
     embedding: Embedding
     vectors: FloatArray
-    labels: IndexArray
+    labels: Labels
     test_records: list[Record]
-    test_labels: IndexArray
+    test_labels: Labels
 
     @property
     def id(self) -> str:
@@ -58,6 +58,13 @@ class Preparation:
     @property
     def contract(self) -> Contract:
         return self.embedding.contract
+
+    def knowing(self, labels: Sequence[Label]) -> "Preparation":
+        """The same where the target has more classes; it gets another name: rows fit it that did not fit before."""
+        target = self.contract.target
+        if not labels or not isinstance(target, Classes):
+            return self
+        return replace(self, embedding=self.embedding.predicting(target.extended(labels)))
 
 
 def prepare(project: Project, data: Path, report: Report) -> Preparation:
@@ -72,8 +79,9 @@ def prepare(project: Project, data: Path, report: Report) -> Preparation:
     table = cleaning.clean(raw, project.data.target, project.data.drop, project.data.missing_values)
     if len(table) < len(raw):
         report(f"{len(raw) - len(table):,} rows without a {project.data.target} were left out")
-    target = Target(name=project.data.target, classes=cleaning.classes_of(table[project.data.target]))
-    reference, test = _split(table, project)
+    target = cleaning.target_of(table[project.data.target], project.data.task)
+    labels = pd.Series(cleaning.labels_of(table[project.data.target], target), dtype=object)
+    reference, test = _split(table.assign(**{project.data.target: labels}), target, project)
     contract = cleaning.infer_contract(
         reference,
         target,
@@ -118,12 +126,12 @@ def load(data: Path) -> Preparation:
     return Preparation(
         embedding=fitted,
         vectors=reference[fitted.columns].to_numpy(dtype=np.float64),
-        labels=_positions(summary.contract, reference["target"]),
+        labels=_labels(summary.contract, reference["target"]),
         test_records=[
             summary.contract.validate_cells({str(name): cell for name, cell in row.items()})
             for row in test.drop(columns=target.name).to_dict("records")
         ],
-        test_labels=_positions(summary.contract, test[target.name]),
+        test_labels=_labels(summary.contract, test[target.name]),
     )
 
 
@@ -147,7 +155,7 @@ def is_current(project: Project, data: Path) -> bool:
         return False
 
 
-def _split(table: pd.DataFrame, project: Project) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _split(table: pd.DataFrame, target: Target, project: Project) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = np.arange(len(table))
     held = round(len(table) * project.data.test_share)
     labels = table[project.data.target].astype(str)
@@ -155,6 +163,8 @@ def _split(table: pd.DataFrame, project: Project) -> tuple[pd.DataFrame, pd.Data
         raise InvalidSource(f"{len(table)} rows are too few to hold out {project.data.test_share:.0%} of them")
     if project.data.split == "time":
         kept, test = rows[:-held], rows[-held:]
+    elif isinstance(target, Quantity):
+        kept, test = train_test_split(rows, test_size=held, random_state=project.training.seed)
     else:
         # A class with one row cannot be split; it stays with the reference.
         once = labels.map(labels.value_counts()).to_numpy() < 2
@@ -191,6 +201,8 @@ def _read_text_csv(content: bytes) -> pd.DataFrame:
     return pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
 
 
-def _positions(contract: Contract, labels: pd.Series) -> IndexArray:
+def _labels(contract: Contract, texts: pd.Series) -> Labels:
+    if isinstance(contract.target, Quantity):
+        return texts.to_numpy(dtype=np.float64)
     index = {str(label): position for position, label in enumerate(contract.target.classes)}
-    return np.array([index[text] for text in labels], dtype=np.int64)
+    return np.array([index[text] for text in texts], dtype=np.int64)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from boucle import files
 from boucle.artifacts import MODEL_CARD, Artifacts, Manifest
-from boucle.config import Project
+from boucle.contract import Quantity
 from boucle.models import Model, Recipe
 from boucle.preparation import Preparation
 
@@ -18,6 +18,9 @@ class Lineage:
     """Where a version comes from."""
 
     fingerprint: str
+    metric: str
+    verdict: str = "promoted"
+    reason: str = ""
     parent_version: str | None = None
     feedback_row: int = 0
     run_id: int | None = None
@@ -26,8 +29,8 @@ class Lineage:
 
 def publish(
     artifacts: Artifacts,
-    project: Project,
     preparation: Preparation,
+    project: str,
     recipe: Recipe,
     model: Model,
     metrics: dict[str, dict[str, float]],
@@ -37,19 +40,22 @@ def publish(
     manifest = Manifest(
         version="",
         created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        project=project.project.name,
+        project=project,
         fingerprint=lineage.fingerprint,
         preparation_id=preparation.id,
         contract=preparation.contract,
         algorithm=recipe.algorithm,
-        parameters=recipe.resolved,
-        metric=project.training.metric,
+        parameters=recipe.resolved(classifies=model.n_classes is not None),
+        metric=lineage.metric,
         metrics=metrics,
         reference_rows=len(preparation.labels),
         feedback_row=lineage.feedback_row,
         parent_version=lineage.parent_version,
         run_id=lineage.run_id,
         mlflow_run_id=lineage.mlflow_run_id,
+        strategy=recipe.strategy,
+        verdict=lineage.verdict,
+        reason=lineage.reason,
         libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
     )
     contents = {
@@ -64,7 +70,7 @@ def publish(
 def model_card(manifest: Manifest) -> str:
     """What a person should know before trusting the model, in Markdown (Mitchell et al., 2019)."""
     target = manifest.contract.target
-    classes = ", ".join(str(label) for label in target.classes)
+    predicted = "a number" if isinstance(target, Quantity) else ", ".join(str(label) for label in target.classes)
     scores = "\n".join(
         f"| {where} | {metric} | {value:.4f} |"
         for where, values in manifest.metrics.items()
@@ -73,7 +79,7 @@ def model_card(manifest: Manifest) -> str:
     parameters = ", ".join(f"{name} = {value!r}" for name, value in manifest.parameters.items())
     return f"""# {manifest.project}: {manifest.algorithm.replace("_", " ")}
 
-Predicts `{target.name}` ({classes}) from {len(manifest.contract.features)} columns. Made on {manifest.created_at}\
+Predicts `{target.name}` ({predicted}) from {len(manifest.contract.features)} columns. Made on {manifest.created_at}\
 {f" from {manifest.parent_version}" if manifest.parent_version else ""}.
 
 ## Data
@@ -81,7 +87,8 @@ Predicts `{target.name}` ({classes}) from {len(manifest.contract.features)} colu
 {manifest.feedback_row:,}.
 
 ## Model
-{manifest.algorithm}: {parameters}, on the components of the embedding.
+{manifest.algorithm.replace("_", " ")} ({manifest.strategy.replace("_", " ")}): {parameters}, on the components of the \
+embedding.
 
 ## Metrics
 | measured on | metric | value |
@@ -90,7 +97,11 @@ Predicts `{target.name}` ({classes}) from {len(manifest.contract.features)} colu
 
 Chosen by {manifest.metric}.
 
+## Verdict
+{manifest.verdict}: {manifest.reason}
+
 ## Limits
 It knows only populations like the reference rows and the feedback: a value outside their ranges, or a category that
-they did not hold, is answered with a warning. Its probabilities were not calibrated.
+they did not hold, is answered with a warning. Probabilities, where it
+gives any, were not calibrated.
 """

@@ -1,110 +1,104 @@
-"""The trainer: claim a request, fit challengers, hold the exam, publish the winner."""
+"""The trainer: claim a request, hold the exam, publish the challenger, promote it if it won."""
 
 import logging
+import multiprocessing
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from sqlalchemy.exc import SQLAlchemyError
 
-from boucle import evaluation, preparation, promotion
-from boucle.arrays import FloatArray, IndexArray
+from boucle import examination, models, preparation, training
 from boucle.artifacts import Artifacts, Manifest, ModelVersion
 from boucle.config import Project
-from boucle.errors import BoucleError, ChampionMoved, LeaseLost, NotPrepared
-from boucle.models import Model, Recipe
+from boucle.contract import Classes, Label, Quantity
+from boucle.engine import Engine
+from boucle.errors import BoucleError, ChampionMoved, InvalidProject, LeaseLost, NotEnoughData, NotPrepared
+from boucle.exam import Exam
+from boucle.examination import Lesson, Result
+from boucle.models import Recipe
 from boucle.preparation import Preparation
-from boucle.promotion import Decision
 from boucle.publishing import Lineage, publish
 from boucle.store import Run, Store
-from boucle.tracking import Tracker
-from boucle.training import fingerprint, fitter, recipes, test_scores
+from boucle.store.database import now
+from boucle.tracking import Record, Tracker
 
 log = logging.getLogger(__name__)
 
-EXAM_FOLDS = 5
+SECONDS_BETWEEN_REPORTS = 0.5
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """The rows of one run: ``past`` is what the champion could have learnt, ``exam`` what it has never seen.
+class Outcome:
+    """What a run came to: the verdict with its reason, and the challenger's version if one was published."""
 
-    Each is a pair of vectors (n_rows, n_components) and labels (n_rows,) in the preparation's embedding;
-    ``champion_vectors`` are the exam rows in the champion's own.
-    """
-
-    past: tuple[FloatArray, IndexArray]
-    exam: tuple[FloatArray, IndexArray]
-    champion_vectors: FloatArray
-    last_row: int
-
-    @property
-    def everything(self) -> tuple[FloatArray, IndexArray]:
-        return np.concatenate([self.past[0], self.exam[0]]), np.concatenate([self.past[1], self.exam[1]])
+    verdict: str
+    reason: str
+    exam: Exam | None = None
+    recipe: Recipe | None = None
+    manifest: Manifest | None = None
 
 
-@dataclass(frozen=True)
-class Exam:
-    """The best challenger beside the champion, on the same rows."""
-
-    recipe: Recipe
-    rows: int
-    champion: float
-    challenger: float
-    decision: Decision
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        return {"champion": self.champion, "challenger": self.challenger, "exam_rows": float(self.rows)}
-
-
-def gather(store: Store, reference: Preparation, champion: ModelVersion) -> Lesson:
+def gather(
+    store: Store, prepared: Preparation, champion: ModelVersion, new_class_rows: int
+) -> tuple[Preparation, Lesson]:
     """The reference and feedback rows, cut where the champion stopped learning.
 
+    The preparation is returned with the classes that feedback has taught: those that the champion knows already, and
+    those that ``new_class_rows`` rows or more are waiting for.
+
     Raises:
-        NotPrepared: when champion and reference data do not predict the same classes.
+        NotPrepared: when champion and reference data do not predict the same target.
     """
-    if champion.contract.target != reference.contract.target:
-        raise NotPrepared(
-            f"the champion {champion.version} predicts {champion.contract.target.name}, the reference data "
-            f"{reference.contract.target.name}: run make train"
-        )
+    reference = prepared.knowing(_learnt_classes(store, prepared, champion, new_class_rows))
     learned = store.feedback.labelled(reference.embedding)
     unseen = learned.after(champion.manifest.feedback_row)
     champion_vectors = unseen.vectors
-    if champion.embedding.id != reference.id:
+    if champion.embedding.fit_id != reference.embedding.fit_id:
         theirs = store.feedback.labelled(champion.embedding)
         unseen = unseen.select(np.isin(unseen.rows, theirs.rows))
         champion_vectors = theirs.select(np.isin(theirs.rows, unseen.rows)).vectors
     before = learned.select(learned.rows <= champion.manifest.feedback_row)
-    return Lesson(
-        past=(
-            np.concatenate([reference.vectors, before.vectors]),
-            np.concatenate([reference.labels, before.labels]),
-        ),
-        exam=(unseen.vectors, unseen.labels),
+    lesson = Lesson(
+        vectors=np.concatenate([reference.vectors, before.vectors, unseen.vectors]),
+        labels=np.concatenate([reference.labels, before.labels, unseen.labels]),
+        start=len(reference.labels) + len(before.labels),
+        rows=unseen.rows,
         champion_vectors=champion_vectors,
-        last_row=int(learned.rows.max(initial=0)),
+        n_classes=reference.contract.target.n_classes,
     )
+    return reference, lesson
 
 
-def hold_exam(project: Project, reference: Preparation, champion: ModelVersion, lesson: Lesson) -> Exam:
-    """Judge every recipe on the exam rows, each fold predicted by a model fitted on what came before it."""
-    metric, labels = project.training.metric, lesson.exam[1]
-    compared = []
-    for recipe in recipes(project):
-        answers = evaluation.forward_chained(fitter(recipe, reference), lesson.past, lesson.exam, EXAM_FOLDS)
-        compared.append((recipe, evaluation.score(metric, labels, answers)))
-    best, challenger_score = max(compared, key=lambda pair: pair[1])
-    champion_score = evaluation.score(metric, labels, champion.model.probabilities(lesson.champion_vectors))
-    decision = promotion.decide(champion_score, challenger_score, metric, len(labels), project.promotion.margin)
-    return Exam(best, len(labels), champion_score, challenger_score, decision)
+def challengers(project: Project, reference: Preparation, champion: ModelVersion, rows: int) -> list[Recipe]:
+    """Every algorithm with every way to remember, and the champion fine-tuned; the champion's own recipe first.
+
+    A memory longer than the ``rows`` there are would only repeat `scratch`.
+
+    Raises:
+        InvalidProject: when the strategies leave nothing to try.
+    """
+    settings, manifest = project.training, champion.manifest
+    plain, found = training.candidates(project, reference.contract.target), []
+    memories = {"scratch": None, "recency": settings.half_life, "window": settings.window}
+    for recipe in plain:
+        for strategy, memory in memories.items():
+            if strategy in settings.strategies and (memory is None or memory < rows):
+                found.append(replace(recipe, strategy=strategy, memory=memory))
+    if "fine_tune" in settings.strategies and _can_be_fine_tuned(champion, reference):
+        found.append(replace(plain[0], algorithm=manifest.algorithm, strategy="fine_tune", parameters={}))
+    if not found:
+        raise InvalidProject(
+            f"training.strategies: fine_tune alone cannot go on from a {manifest.algorithm}; add scratch"
+        )
+    own = (manifest.algorithm, manifest.strategy)
+    return sorted(found, key=lambda recipe: (recipe.algorithm, recipe.strategy) != own)
 
 
 @dataclass(frozen=True)
@@ -120,30 +114,14 @@ class Trainer:
     pulse: Path | None = None  # touched whenever the store has answered: what a health check looks at
     owner: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{time.monotonic_ns()}")
 
-    def work(self, poll_seconds: float = 0.5) -> None:
-        """Carry out requests as they come, for ever."""
-        self.artifacts.sweep()
-        log.info("trainer waits for requests")
-        away = False
-        while True:
-            try:
-                run = self.carry_out_next()
-            except SQLAlchemyError:
-                if not away:
-                    log.exception("the store does not answer; the trainer waits for it")
-                away, run = True, None
-            else:
-                away = False
-                self._beat()
-            if run is None:
-                time.sleep(poll_seconds)
-
     def carry_out_next(self) -> Run | None:
         """Carry out one run, if one can be claimed; the run as it ended."""
         run = self.store.runs.claim(self.owner, self.lease_seconds)
         if run is None:
             return None
         log.info("run %d started: trigger=%s attempt=%d", run.id, run.trigger, run.attempts)
+        if run.mlflow_run_id:
+            self.tracker.abandon(run.mlflow_run_id)
         try:
             with self._lease(run):
                 self._carry_out(run)
@@ -159,63 +137,102 @@ class Trainer:
             self._fail(run, f"{type(error).__name__}: {error}")
         return self.store.runs.get(run.id)
 
+    def beat(self) -> None:
+        """Say that the store answers this trainer."""
+        if self.pulse is not None:
+            self.pulse.touch()
+
     def _carry_out(self, run: Run) -> None:
         champion = self.artifacts.load_champion()
         if champion.manifest.run_id == run.id:
             # A trainer died between moving the pointer and saying so.
-            reason = self.artifacts.champion().reason
-            self._finish(run, "promoted", reason, champion.manifest.metrics.get("exam", {}), champion.version)
+            reason, manifest = self.artifacts.champion().reason, champion.manifest
+            self._finish(run, Outcome("promoted", reason, run.exam, None, manifest))
             return
+        started_at = now()
         self.store.runs.note(run, self.owner, parent_version=champion.version)
-        reference = preparation.load(self.data)
-        lesson = gather(self.store, reference, champion)
-        if not len(lesson.exam[1]):
+        reference, lesson = gather(
+            self.store, preparation.load(self.data), champion, self.project.training.new_class_rows
+        )
+        if not len(lesson.rows):
             reason = f"no feedback since {champion.version} was trained: nothing to examine a challenger on"
-            self._finish(run, "insufficient evidence", reason, {})
+            self._finish(run, Outcome("insufficient evidence", reason))
             return
         mlflow_run_id = self.tracker.start(f"retrain {run.id}")
         self.store.runs.note(run, self.owner, mlflow_run_id=mlflow_run_id)
-        exam = hold_exam(self.project, reference, champion, lesson)
-        verdict, reason, manifest, model = exam.decision.verdict, exam.decision.reason, None, None
-        if exam.decision.promote:
-            lineage = Lineage(
-                fingerprint(self.project, reference), champion.version, lesson.last_row, run.id, mlflow_run_id
+        outcome = self._examine(run, champion, reference, lesson, mlflow_run_id)
+        self._finish(run, outcome)
+        self.tracker.record(_record(run, outcome, started_at, mlflow_run_id))
+
+    def _examine(
+        self, run: Run, champion: ModelVersion, reference: Preparation, lesson: Lesson, mlflow_run_id: str | None
+    ) -> Outcome:
+        """Hold the exam; publish the challenger unless it lost, and promote it if it won."""
+        target, settings = reference.contract.target, self.project.training
+        metric = training.metric_of(self.project, target)
+        known = champion.model if target.n_classes is None else champion.model.widened(target.n_classes)
+        try:
+            result = examination.hold(
+                lesson.newest(settings.max_rows),
+                known,
+                champion.version,
+                challengers(self.project, reference, champion, len(lesson.labels)),
+                metric,
+                self.project.promotion,
+                self.store.runs.looks(champion.version) + 1,
+                Engine(settings.engine),
+                self._reporter(run),
             )
-            model = fitter(exam.recipe, reference)(*lesson.everything)
-            try:
-                manifest = self._promote(run, lineage, reference, model, exam)
-            except ChampionMoved as moved:
-                verdict, reason = "superseded", str(moved)
-        version = manifest.version if manifest else None
-        self._finish(run, verdict, reason, exam.metrics, version, exam.recipe.algorithm)
-        self.tracker.log(mlflow_run_id, exam.metrics, {"verdict": verdict, "reason": reason, "version": version or ""})
-        if manifest and model:
-            self.tracker.register(manifest, self.artifacts.root / manifest.version, model, reference.embedding)
-
-    def _promote(self, run: Run, lineage: Lineage, reference: Preparation, model: Model, exam: Exam) -> Manifest:
-        """Publish the winner, fitted on all rows, and point at it."""
-        metrics = {"exam": exam.metrics, "held-out test rows": test_scores(model, reference)}
-        manifest = publish(self.artifacts, self.project, reference, exam.recipe, model, metrics, lineage)
-        # The fence: a trainer that slept past its lease must not publish what its successor is already deciding.
-        self.store.runs.renew(run, self.owner, self.lease_seconds)
-        self.artifacts.promote(
-            manifest.version, replacing=lineage.parent_version, reason=exam.decision.reason, actor=f"run {run.id}"
+            if result.decision.verdict == "rejected":
+                return Outcome("rejected", result.decision.reason, result.exam, result.recipe)
+            # Before the version is seen: should this trainer die, its successor still knows what was decided on.
+            self.store.runs.note(run, self.owner, exam=result.exam.model_dump_json(), progress="fitting on all rows")
+            model = examination.learn(result.recipe, known, lesson, len(lesson.labels))
+        except NotEnoughData as reason:
+            return Outcome("insufficient evidence", str(reason))
+        lineage = Lineage(
+            fingerprint=training.fingerprint(self.project, reference),
+            metric=metric,
+            verdict=result.decision.verdict,
+            reason=result.decision.reason,
+            parent_version=champion.version,
+            feedback_row=int(lesson.rows[-1]),
+            run_id=run.id,
+            mlflow_run_id=mlflow_run_id,
         )
-        return manifest
+        metrics = {"exam": _figures(result.exam), "held-out test rows": training.test_scores(model, reference)}
+        manifest = publish(self.artifacts, reference, self.project.project.name, result.recipe, model, metrics, lineage)
+        return self._promote(run, result, manifest)
 
-    def _finish(
-        self,
-        run: Run,
-        verdict: str,
-        reason: str,
-        metrics: dict[str, float],
-        version: str | None = None,
-        strategy: str | None = None,
-    ) -> None:
-        scores = {"metric": self.project.training.metric, **metrics} if metrics else {}
-        details = {"verdict": verdict, "reason": reason, "version": version, "strategy": strategy}
-        self.store.runs.finish(run, self.owner, "finished", scores, **details)
-        log.info("run %d finished: verdict=%s version=%s %s", run.id, verdict, version, reason)
+    def _promote(self, run: Run, result: Result, manifest: Manifest) -> Outcome:
+        decision = result.decision
+        if not decision.promote:
+            return Outcome(decision.verdict, decision.reason, result.exam, result.recipe, manifest)
+        # The fence: a trainer that slept past its lease must not promote what its successor is already deciding.
+        self.store.runs.renew(run, self.owner, self.lease_seconds)
+        try:
+            self.artifacts.promote(
+                manifest.version, replacing=manifest.parent_version, reason=decision.reason, actor=f"run {run.id}"
+            )
+        except ChampionMoved as moved:
+            return Outcome("superseded", str(moved), result.exam, result.recipe)
+        return Outcome("promoted", decision.reason, result.exam, result.recipe, manifest)
+
+    def _finish(self, run: Run, outcome: Outcome) -> None:
+        figures = _figures(outcome.exam) if outcome.exam else {}
+        scores = {"metric": outcome.exam.metric, **figures} if outcome.exam else {}
+        self.store.runs.finish(
+            run,
+            self.owner,
+            "finished",
+            scores,
+            verdict=outcome.verdict,
+            reason=outcome.reason,
+            version=outcome.manifest.version if outcome.manifest else None,
+            strategy=outcome.recipe.name if outcome.recipe else None,
+            exam=outcome.exam.model_dump_json() if outcome.exam else None,
+        )
+        log.info("run %d finished: verdict=%s %s", run.id, outcome.verdict, outcome.reason)
 
     def _fail(self, run: Run, reason: str) -> None:
         try:
@@ -224,20 +241,29 @@ class Trainer:
         except LeaseLost as lost:
             log.warning("%s", lost)
 
-    def _beat(self) -> None:
-        if self.pulse is not None:
-            self.pulse.touch()
+    def _reporter(self, run: Run) -> examination.Report:
+        reported = 0.0
+
+        def report(text: str, share: float) -> None:
+            nonlocal reported
+            if time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
+                reported = time.monotonic()
+                self.store.runs.note(run, self.owner, progress=text, progress_share=share)
+
+        return report
 
     @contextmanager
     def _lease(self, run: Run) -> Iterator[None]:
         """Renew the lease until the work is done; a trainer that dies stops renewing, and is succeeded."""
-        done = threading.Event()
+        done, parent = threading.Event(), multiprocessing.parent_process()
 
         def renew() -> None:
             while not done.wait(self.lease_seconds / 3):
+                if parent is not None and not parent.is_alive():
+                    os._exit(1)  # nobody would stop this run at its time limit any more
                 try:
                     self.store.runs.renew(run, self.owner, self.lease_seconds)
-                    self._beat()
+                    self.beat()
                 except LeaseLost:
                     return
                 except SQLAlchemyError:
@@ -250,3 +276,49 @@ class Trainer:
         finally:
             done.set()
             heartbeat.join()
+
+
+def _learnt_classes(store: Store, prepared: Preparation, champion: ModelVersion, new_class_rows: int) -> list[Label]:
+    ours, theirs = prepared.contract.target, champion.contract.target
+    if isinstance(ours, Quantity) and isinstance(theirs, Quantity) and ours.name == theirs.name:
+        return []
+    if not (isinstance(ours, Classes) and isinstance(theirs, Classes) and theirs.extends(ours)):
+        raise NotPrepared(
+            f"the champion {champion.version} predicts {theirs.name}, the reference data {ours.name}, or other classes "
+            f"of it: run make train"
+        )
+    waiting = store.feedback.set_aside()
+    enough = [label for label, rows in waiting.items() if rows >= new_class_rows and theirs.may_become_class(label)]
+    return [*theirs.classes[len(ours.classes) :], *sorted(enough, key=str)]
+
+
+def _can_be_fine_tuned(champion: ModelVersion, reference: Preparation) -> bool:
+    return (
+        champion.manifest.algorithm in models.FINE_TUNABLE
+        and champion.embedding.fit_id == reference.embedding.fit_id
+        and champion.contract.target.n_classes == reference.contract.target.n_classes
+    )
+
+
+def _figures(exam: Exam) -> dict[str, float]:
+    figures = {"champion": exam.champion_score, "challenger": exam.challenger_score, "exam_rows": float(exam.rows)}
+    return {name: value for name, value in figures.items() if value is not None}
+
+
+def _record(run: Run, outcome: Outcome, started_at: str, mlflow_run_id: str | None) -> Record:
+    exam, manifest = outcome.exam, outcome.manifest
+    bounds = {"difference": exam.difference, "lower": exam.lower, "upper": exam.upper} if exam else {}
+    lineage = training.tags_of(manifest) if manifest else {}
+    return Record(
+        name=f"retrain {run.id}",
+        mlflow_run_id=mlflow_run_id,
+        started_at=started_at,
+        finished_at=now(),
+        parameters={"recipe": outcome.recipe.name, **outcome.recipe.parameters} if outcome.recipe else {},
+        metrics={**(_figures(exam) if exam else {}), **bounds},
+        tags={"trigger": run.trigger, "verdict": outcome.verdict, "reason": outcome.reason, **lineage},
+        challengers=exam.challengers if exam else (),
+        exam=exam,
+        version=manifest.version if manifest else None,
+        alias=None if manifest is None else "champion" if outcome.verdict == "promoted" else "challenger",
+    )

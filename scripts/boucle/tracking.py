@@ -6,16 +6,36 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import skops.io
+from pydantic import BaseModel, ConfigDict
 from sklearn.pipeline import make_pipeline
 
 from boucle.artifacts import Manifest
 from boucle.embedding import Embedding
+from boucle.exam import Challenger, Exam
 from boucle.models import Model
 
 log = logging.getLogger(__name__)
+
+
+class Record(BaseModel):
+    """What MLflow is told about one training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    mlflow_run_id: str | None
+    started_at: str
+    finished_at: str
+    parameters: dict[str, Any]
+    metrics: dict[str, float | None]
+    tags: dict[str, str]
+    challengers: tuple[Challenger, ...]
+    exam: Exam | None
+    version: str | None
+    alias: Literal["champion", "challenger"] | None
 
 
 class Tracker(Protocol):
@@ -24,11 +44,14 @@ class Tracker(Protocol):
     def start(self, name: str) -> str | None:
         """Begin a run; its identifier, or None when it cannot be recorded."""
 
-    def log(self, run_id: str | None, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
-        """Write figures and tags to the run, and end it."""
+    def abandon(self, mlflow_run_id: str) -> None:
+        """End a run whose trainer died."""
 
-    def register(self, manifest: Manifest, folder: Path, model: Model, embedding: Embedding) -> None:
-        """Write the version in ``folder`` to its run, register it, and let the alias `champion` follow."""
+    def record(self, record: Record) -> None:
+        """Write the record, now or later."""
+
+    def drain(self) -> None:
+        """Write what waits."""
 
 
 class MLflowTracker:

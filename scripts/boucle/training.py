@@ -3,18 +3,22 @@
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
 from boucle import evaluation, models
-from boucle.arrays import FloatArray, IndexArray
+from boucle.arrays import FloatArray, Labels
 from boucle.artifacts import Artifacts, Manifest
-from boucle.config import Project
-from boucle.errors import CorruptArtifact, ModelNotFound
+from boucle.config import Algorithm, Project
+from boucle.contract import Quantity, Target
+from boucle.errors import CorruptArtifact, InvalidProject, ModelNotFound
+from boucle.exam import Challenger
 from boucle.models import Model, Recipe
 from boucle.preparation import Preparation, Report
 from boucle.publishing import Lineage, publish
-from boucle.tracking import Tracker
+from boucle.store.database import now
+from boucle.tracking import Record, Tracker
 
 
 def train(
@@ -25,48 +29,86 @@ def train(
     Raises:
         ChampionMoved: when somebody else promoted a version meanwhile.
     """
-    replaced = artifacts.champion_version()
-    compared = [(recipe, _cross_validate(recipe, preparation, project, report)) for recipe in recipes(project)]
-    best, scores = max(compared, key=lambda pair: float(np.mean(pair[1])))
+    started_at, replaced = now(), artifacts.champion_version()
+    metric = metric_of(project, preparation.contract.target)
+    compared = [
+        _cross_validate(recipe, preparation, metric, project.training.folds, report)
+        for recipe in candidates(project, preparation.contract.target)
+    ]
+    best, challenger = max(compared, key=lambda pair: evaluation.goodness(metric, pair[1].score or 0.0))
     report(f"fitting {best.algorithm} on {len(preparation.labels):,} rows")
-    model = fitter(best, preparation)(preparation.vectors, preparation.labels)
+    model = models.fit(best, preparation.vectors, preparation.labels, preparation.contract.target.n_classes)
+    scores = [value for value in challenger.validation if value is not None]
     metrics = {
-        "cross-validation": {
-            project.training.metric: float(np.mean(scores)),
-            f"{project.training.metric}_std": float(np.std(scores)),
-        },
+        "cross-validation": {metric: float(np.mean(scores)), f"{metric}_std": float(np.std(scores))},
         "held-out test rows": test_scores(model, preparation),
     }
     mlflow_run_id = tracker.start(f"train {best.algorithm}")
-    lineage = Lineage(fingerprint(project, preparation), parent_version=replaced, mlflow_run_id=mlflow_run_id)
-    manifest = publish(artifacts, project, preparation, best, model, metrics, lineage)
     reason = f"best of {len(compared)} candidates by cross-validation"
+    lineage = Lineage(
+        fingerprint(project, preparation), metric, reason=reason, parent_version=replaced, mlflow_run_id=mlflow_run_id
+    )
+    manifest = publish(artifacts, preparation, project.project.name, best, model, metrics, lineage)
     artifacts.promote(manifest.version, replacing=replaced, reason=reason, actor=actor)
     report(f"{manifest.version} is the champion: {best.algorithm}, {reason}")
-    tracker.log(mlflow_run_id, flat(metrics), {"version": manifest.version, "verdict": "promoted"})
-    tracker.register(manifest, artifacts.root / manifest.version, model, preparation.embedding)
+    tracker.record(
+        Record(
+            name=f"train {best.algorithm}",
+            mlflow_run_id=mlflow_run_id,
+            started_at=started_at,
+            finished_at=now(),
+            parameters={"algorithm": manifest.algorithm, "strategy": manifest.strategy, **manifest.parameters},
+            metrics=flat(metrics),
+            tags={"trigger": actor, "verdict": "promoted", "reason": reason, **tags_of(manifest)},
+            challengers=tuple(challenger for _, challenger in compared),
+            exam=None,
+            version=manifest.version,
+            alias="champion",
+        )
+    )
     return manifest
 
 
-def recipes(project: Project) -> list[Recipe]:
-    """The candidates of the project."""
-    training = project.training
-    return [Recipe(name, training.parameters.get(name, {}), training.seed) for name in training.candidates]
+def candidates(project: Project, target: Target) -> list[Recipe]:
+    """The project's algorithms, each to be fitted on every row alike.
+
+    Raises:
+        InvalidProject: when one of them cannot predict this target.
+    """
+    training, classifies = project.training, not isinstance(target, Quantity)
+    known = models.catalogue(classifies=classifies)
+    names: Sequence[Algorithm] = training.candidates or (
+        "logistic_regression" if classifies else "ridge",
+        "random_forest",
+    )
+    unfit = [name for name in names if name not in known]
+    if unfit:
+        raise InvalidProject(f"training.candidates: {unfit[0]} cannot predict {_kind(target)}; {', '.join(known)} can")
+    balanced = classifies and training.class_weight == "balanced"
+    return [
+        Recipe(name, training.parameters.get(name, {}), training.seed, most_rows=training.max_rows, balanced=balanced)
+        for name in names
+    ]
 
 
-def fitter(recipe: Recipe, preparation: Preparation) -> evaluation.Fit:
-    """A function of vectors and labels that gives the fitted model."""
-    n_classes = len(preparation.contract.target.classes)
+def metric_of(project: Project, target: Target) -> str:
+    """The metric that decides.
 
-    def fit(vectors: FloatArray, labels: IndexArray) -> Model:
-        return models.fit(recipe, vectors, labels, n_classes)
-
-    return fit
+    Raises:
+        InvalidProject: when it does not suit the target.
+    """
+    known = evaluation.QUANTITY_METRICS if isinstance(target, Quantity) else evaluation.CLASS_METRICS
+    metric = project.training.metric or known[0]
+    if metric not in known:
+        raise InvalidProject(f"training.metric = {metric!r} does not judge {_kind(target)}; {', '.join(known)} do")
+    return metric
 
 
 def fingerprint(project: Project, preparation: Preparation) -> str:
     """A name for what `train` would make: equal preparation and training section, equal name."""
-    inputs = [preparation.id, project.training.model_dump(mode="json")]
+    # What only a retraining uses changes nothing here.
+    only = {"candidates", "parameters", "metric", "folds", "seed", "max_rows", "class_weight"}
+    inputs = [preparation.embedding.fit_id, project.training.model_dump(mode="json", include=only)]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -79,7 +121,7 @@ def is_current(project: Project, preparation: Preparation, artifacts: Artifacts)
     return champion.fingerprint == fingerprint(project, preparation)
 
 
-def flat(metrics: dict[str, dict[str, float]]) -> dict[str, float]:
+def flat(metrics: dict[str, dict[str, float]]) -> dict[str, float | None]:
     """The figures under one name each, such as ``held_out_test_rows.accuracy``."""
     return {
         f"{re.sub(r'[^a-z]+', '_', where)}.{metric}": value
@@ -88,20 +130,48 @@ def flat(metrics: dict[str, dict[str, float]]) -> dict[str, float]:
     }
 
 
-def _cross_validate(recipe: Recipe, preparation: Preparation, project: Project, report: Report) -> list[float]:
-    training = project.training
-    fit = fitter(recipe, preparation)
-    scores: list[float] = []
-    for value in evaluation.cross_validated(
-        fit, training.metric, preparation.vectors, preparation.labels, training.folds, training.seed
-    ):
-        scores.append(value)
-        report(f"{recipe.algorithm}: fold {len(scores)} of {training.folds}, {training.metric} {value:.4f}")
-    report(f"{recipe.algorithm}: {training.metric} {np.mean(scores):.4f} ± {np.std(scores):.4f}")
-    return scores
+def tags_of(manifest: Manifest) -> dict[str, str]:
+    """Where a version comes from, as MLflow's tags."""
+    return {
+        "version": manifest.version,
+        "parent_version": manifest.parent_version or "",
+        "fingerprint": manifest.fingerprint,
+        "preparation": manifest.preparation_id,
+    }
 
 
 def test_scores(model: Model, preparation: Preparation) -> dict[str, float]:
     """Every metric on the held-out rows, which no fit has seen."""
-    vectors = preparation.embedding.vectors(preparation.test_records)
-    return evaluation.all_scores(preparation.test_labels, model.probabilities(vectors))
+    outputs = model.outputs(preparation.embedding.vectors(preparation.test_records))
+    return evaluation.all_scores(preparation.test_labels, outputs, classifies=model.n_classes is not None)
+
+
+def _cross_validate(
+    recipe: Recipe, preparation: Preparation, metric: str, folds: int, report: Report
+) -> tuple[Recipe, Challenger]:
+    def fit(vectors: FloatArray, labels: Labels) -> Model:
+        return models.fit(recipe, vectors, labels, preparation.contract.target.n_classes)
+
+    scores: list[tuple[float, float]] = []
+    for pair in evaluation.cross_validated(fit, metric, preparation.vectors, preparation.labels, folds, recipe.seed):
+        scores.append(pair)
+        report(f"{recipe.algorithm}: fold {len(scores)} of {folds}, {metric} {pair[0]:.4f}")
+    validation, training = zip(*scores, strict=True)
+    report(f"{recipe.algorithm}: {metric} {np.mean(validation):.4f} ± {np.std(validation):.4f}")
+    return recipe, _showing(recipe, validation, training)
+
+
+def _showing(recipe: Recipe, validation: Sequence[float], training: Sequence[float]) -> Challenger:
+    return Challenger(
+        name=recipe.name,
+        algorithm=recipe.algorithm,
+        strategy=recipe.strategy,
+        parameters=dict(recipe.parameters),
+        score=float(np.mean(validation)),
+        validation=tuple(validation),
+        training=tuple(training),
+    )
+
+
+def _kind(target: Target) -> str:
+    return "a quantity" if isinstance(target, Quantity) else "classes"

@@ -5,24 +5,25 @@ import threading
 import numpy as np
 import pytest
 
-from boucle import training
+from boucle import models, training
 from boucle.errors import ChampionMoved, CorruptArtifact, ModelNotFound
 from boucle.publishing import Lineage, publish
-from boucle.training import fitter, recipes
+from boucle.training import candidates
 
 
 def another_version(home, parent="v1"):
-    prepared, recipe = home.preparation, recipes(home.project)[0]
-    model = fitter(recipe, prepared)(prepared.vectors, prepared.labels)
-    lineage = Lineage("again", parent_version=parent)
-    return publish(home.artifacts, home.project, prepared, recipe, model, {}, lineage).version
+    prepared = home.preparation
+    recipe = candidates(home.project, prepared.contract.target)[0]
+    model = models.fit(recipe, prepared.vectors, prepared.labels, n_classes=2)
+    lineage = Lineage("again", "balanced_accuracy", parent_version=parent)
+    return publish(home.artifacts, prepared, "Test", recipe, model, {}, lineage).version
 
 
 def test_a_loaded_version_answers_as_the_trained_one(home):
     version = home.artifacts.load_champion()
-    expected = version.model.probabilities(home.preparation.embedding.vectors(home.preparation.test_records))
+    expected = version.model.outputs(home.preparation.embedding.vectors(home.preparation.test_records))
 
-    assert np.array_equal(version.probabilities(home.preparation.test_records), expected)
+    assert np.array_equal(version.outputs(home.preparation.test_records), expected)
     assert version.manifest.metrics["held-out test rows"]["balanced_accuracy"] > 0.9  # the base rate is 0.5
 
 

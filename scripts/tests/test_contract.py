@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from boucle.contract import Boolean, Category, Contract, Number, Target
+from boucle.contract import Boolean, Category, Classes, Contract, Number
 from boucle.errors import InvalidRecord
 
 CONTRACT = Contract(
@@ -12,7 +12,7 @@ CONTRACT = Contract(
         Boolean(name="model_config", nullable=False),  # a name that pydantic keeps for itself
         Category(name="contract", nullable=True, categories=("monthly", "yearly")),
     ),
-    target=Target(name="churn", classes=("no", "yes")),
+    target=Classes(name="churn", classes=("no", "yes")),
     example={"mean radius": 5.0, "tenure": 12.0, "model_config": True, "contract": "monthly"},
     missing_values=("", "NA"),
 )
@@ -125,7 +125,7 @@ def test_new_categories_and_values_out_of_range_are_surprises_and_not_errors():
 )
 def test_a_label_is_a_class_only_with_its_own_type(classes, value):
     with pytest.raises(InvalidRecord, match="is no class of churn: allowed are"):
-        Target(name="churn", classes=classes).index(value)
+        Classes(name="churn", classes=classes).index(value)
 
 
 def test_an_error_never_repeats_a_long_input_in_full():

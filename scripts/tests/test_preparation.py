@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from boucle import preparation
+from boucle.contract import Quantity
 from boucle.errors import InvalidProject, InvalidSource, NotEnoughData, NotPrepared
 from tests.support import PROJECT, ROOT, Home
 
@@ -128,6 +129,31 @@ def test_labels_may_be_texts_integers_or_booleans(tmp_path, labels, classes):
     assert [type(label) for label in prepared.contract.target.classes] == [type(label) for label in classes]
 
 
+@pytest.mark.parametrize(
+    ("labels", "is_quantity"),
+    [(range(120), True), ([row / 7 for row in range(120)], True), ([row % 10 for row in range(120)], False)],
+)
+def test_numbers_with_fractions_or_many_values_are_a_quantity(tmp_path, labels, is_quantity):
+    prepared, _ = prepare(tmp_path, table().assign(label=labels))
+
+    assert isinstance(prepared.contract.target, Quantity) == is_quantity
+    assert prepared.labels.dtype == (np.float64 if is_quantity else np.int64)
+
+
+def test_the_project_may_say_that_a_few_integers_are_a_quantity(tmp_path):
+    frame = table().assign(label=[row % 5 for row in range(120)])
+
+    prepared, _ = prepare(tmp_path, frame, 'task = "regression"')
+
+    assert (prepared.contract.target.minimum, prepared.contract.target.maximum) == (0.0, 4.0)
+    assert sorted(set(prepared.labels)) == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_texts_are_no_quantity(tmp_path):
+    with pytest.raises(InvalidSource, match=r"data.task is regression, but the target label holds no numbers"):
+        prepare(tmp_path, table(), 'task = "regression"')
+
+
 def test_rows_without_a_label_are_left_out(tmp_path):
     frame = table()
     frame.loc[:9, "label"] = None
@@ -160,8 +186,10 @@ def test_the_last_rows_are_held_out_when_the_split_is_by_time(tmp_path):
         (lambda frame: frame.assign(day=pd.Timestamp("2026-01-01")), "column day holds dates"),
         (lambda frame: frame.assign(empty=None), "column empty is empty"),
         (lambda frame: frame.assign(label="yes"), "the target label has one single value"),
-        (lambda frame: frame.assign(label=frame["age"] / 7), "the target label holds"),
-        (lambda frame: frame.assign(label=range(120)), "the target label has 120 different values"),
+        (
+            lambda frame: frame.assign(label=[f"n{row}" for row in range(120)]),
+            "label has 120 different values, 100 classes",
+        ),
         (lambda frame: frame.drop(columns="label"), "no column label in the source; its columns are age"),
         (lambda frame: frame[["label"]], "no column beside the target"),
         (lambda frame: frame.head(0), "holds no row"),

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import anyio
@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Request
 from uuid_utils import uuid7
 
 from boucle.artifacts import ModelVersion
-from boucle.contract import show
+from boucle.contract import Label, Target, show
 from boucle.errors import EmbeddingChanged, PredictionNotFound
 from boucle.store import Feedback, LoggedPrediction
 from boucle.store import Receipt as StoredReceipt
@@ -80,9 +80,9 @@ def _accept(logged: LoggedPrediction, given: FeedbackById, parts: Parts) -> Stor
             prediction_id=logged.prediction_id,
             input=logged.input,
             vector=version.embedding.vectors([version.contract.validate_record(logged.input)])[0],
-            target=target.classes[target.index(given.target)],
             prediction=logged.prediction,
             model_version=logged.model_version,
+            **_truth(target, given.target),
         )
 
     return _add(feedback, parts)
@@ -98,12 +98,20 @@ def _accept_data(given: FeedbackByData, idempotency_key: str | None, parts: Part
             prediction_id=identifier,
             input=record,
             vector=version.embedding.vectors([record])[0],
-            target=target.classes[target.index(given.target)],
-            prediction=target.classes[target.index(given.prediction, "prediction")],
+            prediction=target.normal(given.prediction, "prediction"),
             model_version=None,
+            **_truth(target, given.target),
         )
 
     return _add(feedback, parts)
+
+
+def _truth(target: Target, value: Label) -> dict[str, Any]:
+    """The fields of `Feedback` that tell what was true."""
+    if target.may_become_class(value):
+        known = f"{show(value)} is no class of {target.name} yet"
+        return {"target": value, "set_aside": f"{known}: kept aside, and learnt once there are enough such rows"}
+    return {"target": target.normal(value)}
 
 
 def _add(feedback: Callable[[ModelVersion], Feedback], parts: Parts) -> StoredReceipt:

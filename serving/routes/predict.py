@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from uuid_utils import uuid7
 
 from boucle.artifacts import ModelVersion
-from boucle.contract import Record
+from boucle.contract import Classes, Record
 from boucle.errors import InvalidRecord
 from boucle.store import LoggedPrediction
 from boucle.store.database import now
@@ -28,7 +28,7 @@ CHUNK_ROWS = 500
 
 @router.post("/predict", response_model=Prediction)
 async def predict(request: Request, parts: UsedParts) -> Response:
-    """Predict the class of one datum."""
+    """Predict the class, or the quantity, of one datum."""
     version = parts.live.current
     record = version.contract.validate_json(await request.body())
     answers = await run_in_threadpool(_answer, version, [record], parts.journal)
@@ -62,19 +62,19 @@ async def predict_batch(request: Request, parts: UsedParts) -> StreamingResponse
 def _answer(version: ModelVersion, records: list[Record], journal: Journal) -> list[dict[str, Any]]:
     """The answers of one version, whole; each is logged behind the answer."""
     started = time.perf_counter()
-    probabilities = version.probabilities(records)
+    outputs = version.outputs(records)
     seconds = (time.perf_counter() - started) / len(records)
     metrics.PREDICTION_SECONDS.observe(seconds)
     metrics.PREDICTIONS.labels(version.version).inc(len(records))
-    classes = version.contract.target.classes
-    names = [bodies.label_name(label) for label in classes]
+    target = version.contract.target
+    names = [bodies.label_name(label) for label in target.classes] if isinstance(target, Classes) else []
     created_at = now()
     answers = []
-    for record, row in zip(records, probabilities.tolist(), strict=True):
+    for record, row in zip(records, outputs.tolist(), strict=True):
         answer: dict[str, Any] = {
             "prediction_id": str(uuid7()),
-            "prediction": classes[max(range(len(row)), key=row.__getitem__)],
-            "probabilities": dict(zip(names, row, strict=True)),
+            "prediction": target.decode(row),
+            "probabilities": dict(zip(names, row, strict=True)) if names else {},
             "model_version": version.version,
         }
         journal.put(LoggedPrediction(**answer, created_at=created_at, input=record, latency_seconds=seconds))

@@ -45,7 +45,7 @@ def test_an_answer_equals_an_offline_recomputation_with_the_version_it_names(cli
     for record in home.preparation.test_records[:20]:
         answer = client.post("/predict", json=record).json()
         version = home.artifacts.load(answer["model_version"])
-        expected = version.probabilities([record])[0]
+        expected = version.outputs([record])[0]
 
         assert np.array_equal(list(answer["probabilities"].values()), expected)
         assert answer["prediction"] == version.contract.target.classes[expected.argmax()]

@@ -1,11 +1,12 @@
 """A raw datum to a vector: one module per modality, and the fitted pair that every version carries."""
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from boucle.arrays import FloatArray
-from boucle.contract import Contract, Record
+from boucle.contract import Classes, Contract, Record
 from boucle.embedding import tabular
 
 
@@ -22,9 +23,20 @@ class Embedding:
     projector: Any
 
     @property
+    def fit_id(self) -> str:
+        """Names scaler and projector alone: equal fits give equal vectors, whatever classes the target has."""
+        return self.id.split("+")[0]
+
+    @property
     def columns(self) -> list[str]:
         """Names of the vector's components, as `ref_data.csv` heads them."""
         return [f"{tabular.PREFIX}{number + 1}" for number in range(self.projector.n_components_)]
+
+    def predicting(self, target: Classes) -> "Embedding":
+        """The same where the target has more classes; it gets a name of its own."""
+        digest = hashlib.sha256(repr(target.classes).encode()).hexdigest()[:8]
+        contract = self.contract.model_copy(update={"target": target})
+        return replace(self, id=f"{self.fit_id}+{digest}", contract=contract)
 
     def vectors(self, records: Sequence[Record]) -> FloatArray:
         """Vectors of validated records, shape (n_records, n_components)."""

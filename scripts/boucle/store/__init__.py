@@ -9,7 +9,7 @@ from boucle.store.migration import migrate
 from boucle.store.predictions import LoggedPrediction, PredictionLog
 from boucle.store.runs import Run, TrainingRuns
 
-__all__ = ["Feedback", "LoggedPrediction", "Receipt", "Run", "Store", "open_store"]
+__all__ = ["Feedback", "LoggedPrediction", "Receipt", "Run", "Store", "TrainingRuns", "open_store"]
 
 
 @dataclass(frozen=True)

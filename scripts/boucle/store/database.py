@@ -89,6 +89,9 @@ TRAINING_RUNS = sa.Table(
     # A host's name of up to 64 characters is part of it.
     sa.Column("owner", sa.String(255)),
     sa.Column("lease_until", sa.String(32)),
+    sa.Column("exam", sa.Text),
+    sa.Column("progress", sa.Text),
+    sa.Column("progress_share", sa.Float),
 )
 
 

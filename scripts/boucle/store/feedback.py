@@ -10,7 +10,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from boucle.arrays import FloatArray, IndexArray
+from boucle.arrays import FloatArray, IndexArray, Labels
 from boucle.contract import Label, Record
 from boucle.errors import EmbeddingChanged, FeedbackConflict, InvalidRecord
 from boucle.store import projection
@@ -28,7 +28,7 @@ Rows = Sequence[sa.Row[Any]]
 
 @dataclass(frozen=True)
 class Feedback:
-    """The true class of one input, beside the predicted one; ``vector`` has shape (n_components,)."""
+    """The truth about one input, beside what was predicted; ``vector`` has shape (n_components,)."""
 
     prediction_id: str
     input: Record
@@ -36,6 +36,7 @@ class Feedback:
     target: Label
     prediction: Label
     model_version: str | None
+    set_aside: str | None = None  # why the row cannot be learnt from, or not yet
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Receipt:
     prediction: Label
     run_id: int | None
     rows_to_next_retraining: int
+    status: str = ACCEPTED
+    reason: str | None = None
 
     @property
     def retraining_requested(self) -> bool:
@@ -56,11 +59,11 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Accepted feedback for training: row numbers (n,), vectors (n, n_components), positions of classes (n,)."""
+    """Accepted feedback for training: row numbers (n,), vectors (n, n_components), labels (n,)."""
 
     rows: IndexArray
     vectors: FloatArray
-    labels: IndexArray
+    labels: Labels
 
     def after(self, row: int) -> "Labelled":
         """The rows behind ``row``."""
@@ -98,11 +101,12 @@ class FeedbackTable:
             for item in items:
                 receipt = self._given_before(connection, item)
                 if receipt is None:
-                    line = projection.row_line(item.vector, item.target, item.prediction)
-                    last, end = last + 1, end + len(line)
-                    lines.append(line)
+                    last += 1
+                    if item.set_aside is None:
+                        lines.append(projection.row_line(item.vector, item.target, item.prediction))
+                        end += len(lines[-1])
                     self._insert(connection, item, last, end)
-                    receipt = self._receipt(connection, last, item)
+                    receipt = self._receipt(connection, last, item, item.set_aside)
                 receipts.append(receipt)
             # Before the commit: a line too many is cut off by the next writer, a missing one would be a broken promise.
             if lines and not projection.write_at(self._prod_data, start, b"".join(lines)):
@@ -151,19 +155,27 @@ class FeedbackTable:
 
     def labelled(self, embedding: "Embedding") -> Labelled:
         """Every row that fits the embedding's contract, in order, as its vectors."""
-        rows: list[int] = []
-        vectors: list[FloatArray] = [np.empty((0, len(embedding.columns)))]
-        labels: list[int] = []
+        width, exact = len(embedding.columns), embedding.contract.target.n_classes
+        rows, vectors = [np.empty(0, dtype=np.int64)], [np.empty((0, width))]
+        labels: list[Labels] = [np.empty(0, dtype=np.float64 if exact is None else np.int64)]
         with self._database.reading() as connection:
             stored, _ = _projection(connection)
-            read = _stored if stored == embedding.id else _embedded
-            for chunk in _chunks(connection):
-                for reading in read(chunk, embedding):
-                    if reading.vector is not None:
-                        rows.append(reading.row)
-                        vectors.append(reading.vector[np.newaxis])
-                        labels.append(embedding.contract.target.index(reading.target))
-        return Labelled(np.array(rows, dtype=np.int64), np.concatenate(vectors), np.array(labels, dtype=np.int64))
+            chunks = _accepted(connection) if stored == embedding.id else _chunks(connection)
+            for chunk in chunks:
+                read = _stored if stored == embedding.id else _embedded
+                fitting = [reading for reading in read(chunk, embedding) if reading.vector is not None]
+                if fitting:
+                    truths = [embedding.contract.target.index(reading.target) for reading in fitting]
+                    rows.append(np.array([reading.row for reading in fitting]))
+                    vectors.append(np.stack([reading.vector for reading in fitting if reading.vector is not None]))
+                    labels.append(np.array(truths, dtype=labels[0].dtype))
+        return Labelled(np.concatenate(rows), np.concatenate(vectors), np.concatenate(labels))
+
+    def set_aside(self) -> dict[Label, int]:
+        """How many rows wait, by target, since the contract does not fit them."""
+        query = sa.select(FEEDBACK.c.target, sa.func.count()).where(FEEDBACK.c.status == SET_ASIDE)
+        with self._database.reading() as connection:
+            return {json.loads(target): rows for target, rows in connection.execute(query.group_by(FEEDBACK.c.target))}
 
     def _insert(self, connection: sa.Connection, item: Feedback, row: int, line_end: int) -> None:
         connection.execute(
@@ -176,7 +188,8 @@ class FeedbackTable:
                 target=json.dumps(item.target),
                 prediction=json.dumps(item.prediction),
                 model_version=item.model_version,
-                status=ACCEPTED,
+                status=ACCEPTED if item.set_aside is None else SET_ASIDE,
+                reason=item.set_aside,
                 line_end=line_end,
             )
         )
@@ -184,8 +197,7 @@ class FeedbackTable:
             self._runs.request_within(connection, trigger="feedback", feedback_row=row)
 
     def _given_before(self, connection: sa.Connection, item: Feedback) -> Receipt | None:
-        columns = (FEEDBACK.c.row, FEEDBACK.c.input, FEEDBACK.c.target, FEEDBACK.c.prediction)
-        query = sa.select(*columns).where(FEEDBACK.c.prediction_id == item.prediction_id)
+        query = sa.select(FEEDBACK).where(FEEDBACK.c.prediction_id == item.prediction_id)
         found = connection.execute(query).one_or_none()
         if found is None:
             return None
@@ -193,9 +205,9 @@ class FeedbackTable:
             raise FeedbackConflict(
                 f"feedback {item.prediction_id} was given before, with target {found.target}; the first one stays"
             )
-        return self._receipt(connection, found.row, item)
+        return self._receipt(connection, found.row, item, found.reason)
 
-    def _receipt(self, connection: sa.Connection, row: int, item: Feedback) -> Receipt:
+    def _receipt(self, connection: sa.Connection, row: int, item: Feedback, set_aside: str | None) -> Receipt:
         return Receipt(
             row=row,
             prediction_id=item.prediction_id,
@@ -203,6 +215,8 @@ class FeedbackTable:
             prediction=item.prediction,
             run_id=self._runs.requested_by(connection, row),
             rows_to_next_retraining=self._k - row % self._k,
+            status=ACCEPTED if set_aside is None else SET_ASIDE,
+            reason=set_aside,
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from boucle.errors import LeaseLost, RunNotFound
+from boucle.exam import Exam
 from boucle.store.database import TRAINING_RUNS, Database, now
 
 MOST_ATTEMPTS = 3
@@ -33,6 +34,9 @@ class Run:
     reason: str | None = None
     mlflow_run_id: str | None = None
     coalesced_into: int | None = None
+    progress: str | None = None
+    progress_share: float | None = None
+    exam: Exam | None = None
 
 
 COLUMNS = [TRAINING_RUNS.c[name] for name in Run.__dataclass_fields__]
@@ -129,7 +133,7 @@ class TrainingRuns:
         """
         self._update_owned(run, owner, lease_until=_after(lease_seconds))
 
-    def note(self, run: Run, owner: str, **values: str | None) -> None:
+    def note(self, run: Run, owner: str, **values: str | float | None) -> None:
         """Write columns of a run that is under way.
 
         Raises:
@@ -143,7 +147,8 @@ class TrainingRuns:
         Raises:
             LeaseLost: when another trainer holds the run by now.
         """
-        finished = {"metrics": json.dumps(metrics), "finished_at": now(), "lease_until": None}
+        finished: dict[str, str | float | None] = {"metrics": json.dumps(metrics), "finished_at": now()}
+        finished |= dict.fromkeys(("lease_until", "progress", "progress_share"))
         self._update_owned(run, owner, state=state, **finished, **values)
 
     def get(self, run_id: int) -> Run:
@@ -154,6 +159,28 @@ class TrainingRuns:
         """
         with self._database.reading() as connection:
             return self._get(connection, run_id)
+
+    def is_due(self) -> bool:
+        """Whether `claim` would find something to do: a request, or a run whose trainer died."""
+        runs = TRAINING_RUNS.c
+        dead = sa.and_(runs.state == "running", runs.lease_until <= now())
+        query = sa.select(runs.state, dead).where(runs.state.in_(("requested", "running")))
+        with self._database.reading() as connection:
+            found = connection.execute(query).all()
+        return any(is_dead for _, is_dead in found) or {state for state, _ in found} == {"requested"}
+
+    def running(self, owner: str) -> Run | None:
+        """The run that ``owner`` is carrying out, or None."""
+        query = sa.select(*COLUMNS).where(TRAINING_RUNS.c.state == "running", TRAINING_RUNS.c.owner == owner)
+        with self._database.reading() as connection:
+            found = connection.execute(query).one_or_none()
+        return _run(found) if found else None
+
+    def looks(self, champion: str) -> int:
+        """How many exams this champion has sat."""
+        sat = (TRAINING_RUNS.c.parent_version == champion, TRAINING_RUNS.c.exam.is_not(None))
+        with self._database.reading() as connection:
+            return connection.execute(sa.select(sa.func.count()).where(*sat)).scalar_one()
 
     def newest(self, limit: int) -> list[Run]:
         """The last runs, newest first."""
@@ -174,7 +201,7 @@ class TrainingRuns:
             raise RunNotFound(f"no training run {run_id}; GET /retrain lists them")
         return _run(found)
 
-    def _update_owned(self, run: Run, owner: str, **values: str | None) -> None:
+    def _update_owned(self, run: Run, owner: str, **values: str | float | None) -> None:
         owned = sa.and_(
             TRAINING_RUNS.c.id == run.id,
             TRAINING_RUNS.c.state == "running",
@@ -196,4 +223,5 @@ def _after(seconds: float) -> str:
 
 
 def _run(row: sa.Row[Any]) -> Run:
-    return Run(**{**row._mapping, "metrics": json.loads(row.metrics)})
+    exam = Exam.model_validate_json(row.exam) if row.exam else None
+    return Run(**{**row._mapping, "metrics": json.loads(row.metrics), "exam": exam})

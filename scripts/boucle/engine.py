@@ -1,0 +1,35 @@
+"""Where fits run: this process, or the workers of a Dask cluster. The results are the same."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import joblib
+
+
+@dataclass(frozen=True)
+class Task:
+    """A call that may be made elsewhere."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """``address`` is empty for this process, or ``dask://host:port`` of a scheduler."""
+
+    address: str = ""
+
+    def results(self, tasks: Sequence[Task]) -> Iterator[Any]:
+        """The calls' results in order, each as soon as those before it are there."""
+        if not self.address:
+            yield from (task.function(*task.arguments) for task in tasks)
+            return
+        # Here and not above: only those who have a cluster have its client.
+        from distributed import Client
+
+        address = self.address.replace("dask://", "tcp://", 1)
+        with Client(address) as _, joblib.parallel_config(backend="dask"):  # type: ignore[no-untyped-call]
+            calls = (joblib.delayed(task.function)(*task.arguments) for task in tasks)
+            yield from joblib.Parallel(return_as="generator")(calls)

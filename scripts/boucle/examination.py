@@ -1,0 +1,232 @@
+"""Every feedback batch is first an exam: challengers and champion answer the same rows, which none of them has seen."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from boucle import evaluation, models, promotion
+from boucle.arrays import FloatArray, IndexArray, Labels
+from boucle.config import PromotionSection
+from boucle.engine import Engine, Task
+from boucle.errors import NotEnoughData
+from boucle.exam import Challenger, Exam, Fold
+from boucle.models import Model, Recipe
+from boucle.promotion import Decision
+
+FOLDS = 5
+TRAINING_ROWS_SCORED = 2_000
+
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Rows in time order: ``past`` is what the champion could have learnt from, the rest is the exam.
+
+    ``vectors`` (n_rows, n_components) and ``labels`` (n_rows,) hold the past first, the exam rows from ``start`` on;
+    ``rows`` are the exam rows' feedback numbers, ``champion_vectors`` the exam rows in the champion's own embedding.
+    """
+
+    vectors: FloatArray
+    labels: Labels
+    start: int
+    rows: IndexArray
+    champion_vectors: FloatArray
+    n_classes: int | None
+
+    @property
+    def exam_labels(self) -> Labels:
+        return self.labels[self.start :]
+
+    def newest(self, most_rows: int) -> "Lesson":
+        """The same with the newest ``most_rows`` exam rows only."""
+        extra = max(0, len(self.rows) - most_rows)
+        if not extra:
+            return self
+        kept = np.r_[0 : self.start, self.start + extra : len(self.labels)]
+        return Lesson(
+            self.vectors[kept],
+            self.labels[kept],
+            self.start,
+            self.rows[extra:],
+            self.champion_vectors[extra:],
+            self.n_classes,
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """The exam, the recipe that led when it ended, and what becomes of it."""
+
+    exam: Exam
+    recipe: Recipe
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """One recipe's answers to the exam rows (n_exam, width), with its scores per fold."""
+
+    recipe: Recipe
+    outputs: FloatArray
+    validation: tuple[float, ...]
+    training: tuple[float | None, ...]
+
+
+def hold(
+    lesson: Lesson,
+    champion: Model,
+    version: str,
+    recipes: Sequence[Recipe],
+    metric: str,
+    rule: PromotionSection,
+    look: int,
+    engine: Engine,
+    report: Report,
+) -> Result:
+    """Judge the recipes by forward chaining, then their leader against the champion.
+
+    The exam rows are cut into contiguous folds, and each is answered by models fitted only on what came before it
+    (Dawid, 1984, the prequential approach, JRSS A 147(2)). Which recipe leads is chosen the same way: on a fold the
+    challenger answers with the recipe that did best on the folds before. So the choice among many recipes is part of
+    what is examined, and does not flatter the one that was lucky.
+
+    Raises:
+        NotEnoughData: when nothing can be compared on these rows.
+    """
+    labels, answers = lesson.exam_labels, champion.outputs(lesson.champion_vectors)
+    bounds = np.unique(np.linspace(0, len(labels), min(FOLDS, len(labels)) + 1).astype(int))
+    folds = list(pairwise(bounds.tolist()))
+    sheets = _sheets(lesson, champion, answers, recipes, folds, metric, engine, report)
+    leaders = [_leader(sheets, metric, labels, begin) for begin, _ in folds]
+    followed = np.concatenate([leader.outputs[begin:end] for leader, (begin, end) in zip(leaders, folds, strict=True)])
+    comparison = evaluation.compare(metric, labels, answers, followed)
+    decision = promotion.decide(comparison, rule, look)
+    winner = _leader(sheets, metric, labels, len(labels))
+    exam = Exam(
+        metric=metric,
+        rows=len(labels),
+        look=look,
+        champion=version,
+        champion_score=_defined(comparison.champion),
+        challenger=winner.recipe.name,
+        challenger_score=_defined(comparison.challenger),
+        difference=_defined(comparison.difference),
+        lower=decision.lower,
+        upper=decision.upper,
+        margin=rule.margin,
+        tolerance=rule.tolerance,
+        strict=rule.strict,
+        folds=tuple(
+            Fold(
+                first_row=int(lesson.rows[begin]),
+                last_row=int(lesson.rows[end - 1]),
+                champion=_defined(evaluation.score(metric, labels[begin:end], answers[begin:end])),
+                challenger=_defined(evaluation.score(metric, labels[begin:end], followed[begin:end])),
+            )
+            for begin, end in folds
+        ),
+        challengers=tuple(_challenger(sheet, metric, labels) for sheet in sheets),
+    )
+    return Result(exam, winner.recipe, decision)
+
+
+def learn(recipe: Recipe, champion: Model, lesson: Lesson, end: int) -> Model:
+    """The recipe's model after the first ``end`` rows of the lesson.
+
+    Raises:
+        NotEnoughData: when it cannot be fitted on them.
+    """
+    if recipe.strategy == "fine_tune":
+        return models.fine_tune(champion, recipe, lesson.vectors[lesson.start : end], lesson.labels[lesson.start : end])
+    kept, _ = recipe.remembers(end)
+    return models.fit(recipe, lesson.vectors[kept], lesson.labels[kept], lesson.n_classes)
+
+
+def _sheets(
+    lesson: Lesson,
+    champion: Model,
+    answers: FloatArray,
+    recipes: Sequence[Recipe],
+    folds: Sequence[tuple[int, int]],
+    metric: str,
+    engine: Engine,
+    report: Report,
+) -> list[_Sheet]:
+    tasks = [_task(recipe, champion, lesson, begin, end, metric) for recipe in recipes for begin, end in folds]
+    done = []
+    for number, result in enumerate(engine.results(tasks), 1):
+        report(f"exam: {recipes[(number - 1) // len(folds)].name}", number / len(tasks))
+        done.append(result)
+    sheets = []
+    for position, recipe in enumerate(recipes):
+        parts = done[position * len(folds) : (position + 1) * len(folds)]
+        # A recipe that cannot be fitted yet is the champion until it can.
+        outputs = [
+            answers[begin:end] if part is None else part[0] for part, (begin, end) in zip(parts, folds, strict=True)
+        ]
+        validation = [
+            evaluation.score(metric, lesson.exam_labels[begin:end], fold)
+            for fold, (begin, end) in zip(outputs, folds, strict=True)
+        ]
+        training = tuple(None if part is None else _defined(part[1]) for part in parts)
+        sheets.append(_Sheet(recipe, np.concatenate(outputs), tuple(validation), training))
+    return sheets
+
+
+def _task(recipe: Recipe, champion: Model, lesson: Lesson, begin: int, end: int, metric: str) -> Task:
+    """What one fold costs, with just the rows that it needs: it may travel to another machine."""
+    before, after = lesson.start + begin, lesson.start + end
+    first = lesson.start if recipe.strategy == "fine_tune" else 0
+    kept = first + recipe.remembers(before - first)[0]
+    arrays = (lesson.vectors[kept], lesson.labels[kept], lesson.vectors[before:after])
+    tuned = champion if recipe.strategy == "fine_tune" else None
+    return Task(_answer, (recipe, tuned, *arrays, lesson.n_classes, metric))
+
+
+def _answer(
+    recipe: Recipe,
+    champion: Model | None,
+    vectors: FloatArray,
+    labels: Labels,
+    asked: FloatArray,
+    n_classes: int | None,
+    metric: str,
+) -> tuple[FloatArray, float] | None:
+    try:
+        if champion is not None:
+            model = models.fine_tune(champion, recipe, vectors, labels)
+        else:
+            model = models.fit(recipe, vectors, labels, n_classes)
+    except NotEnoughData:
+        return None
+    scored = slice(-TRAINING_ROWS_SCORED, None)
+    return model.outputs(asked), evaluation.score(metric, labels[scored], model.outputs(vectors[scored]))
+
+
+def _leader(sheets: Sequence[_Sheet], metric: str, labels: Labels, end: int) -> _Sheet:
+    """Who did best on the first ``end`` exam rows; before any, the first recipe."""
+    if not end:
+        return sheets[0]
+    return max(
+        sheets,
+        key=lambda sheet: evaluation.goodness(metric, evaluation.score(metric, labels[:end], sheet.outputs[:end])),
+    )
+
+
+def _challenger(sheet: _Sheet, metric: str, labels: Labels) -> Challenger:
+    return Challenger(
+        name=sheet.recipe.name,
+        algorithm=sheet.recipe.algorithm,
+        strategy=sheet.recipe.strategy,
+        parameters=dict(sheet.recipe.parameters),
+        score=_defined(evaluation.score(metric, labels, sheet.outputs)),
+        validation=tuple(_defined(value) for value in sheet.validation),
+        training=sheet.training,
+    )
+
+
+def _defined(value: float) -> float | None:
+    return value if np.isfinite(value) else None
