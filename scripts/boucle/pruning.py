@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 
 from boucle.artifacts import Artifacts
 from boucle.config import Project
@@ -75,15 +76,13 @@ def _fates(project: Project, artifacts: Artifacts, used: set[str], now: datetime
     versions = artifacts.versions()
     if artifacts.champion_version() is None:
         return [Fate(version, "nobody is in charge: nothing is deleted") for version in versions]
-    reigns = list(artifacts.reigns())
-    champion = reigns[0].promotion
-    recent = {reign.promotion.version for reign in reigns if not reign.ended_by(now - REIGN_COOLS_DOWN)}
-    newest = versions[-project.retention.versions :]
+    recent = list(takewhile(lambda reign: not reign.ended_by(now - REIGN_COOLS_DOWN), artifacts.reigns()))
+    champion = recent[0].promotion
     reasons: dict[str, Collection[str | None]] = {
         "the champion": {champion.version},
         "the previous champion": {champion.previous},
-        "was champion within the last hour": recent,
-        f"one of the newest {project.retention.versions}": newest,
+        "was champion within the last hour": [reign.promotion.version for reign in recent],
+        f"one of the newest {project.retention.versions}": versions[-project.retention.versions :],
         "predictions in the log name it": used,
     }
     return [
