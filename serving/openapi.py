@@ -19,7 +19,7 @@ REFUSALS = {
     "/feedback": (404, 409, 413, 422, 503),
     "/retrain": (422, 503),
     "/retrain/{run_id}": (404, 422, 503),
-    "/models": (503,),
+    "/models": (404, 409, 422, 503),
     "/models/{version}": (404, 409, 422, 503),
     "/models/{version}/promote": (404, 409, 413, 422, 503),
     "/readyz": (503,),

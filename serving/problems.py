@@ -32,6 +32,7 @@ STATUSES: dict[type[errors.BoucleError], tuple[int, str]] = {
     errors.FeedbackConflict: (409, "Feedback conflicts with an earlier one"),
     errors.RunNotFound: (404, "Unknown training run"),
     errors.ModelNotFound: (503, "No model yet"),
+    errors.NobodyInCharge: (404, "No champion yet at that time"),
     errors.ChampionMoved: (409, "The champion moved"),
     errors.CorruptArtifact: (409, "The version is damaged"),
     errors.EmbeddingChanged: (503, "The model is being replaced"),

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from boucle import history
 from boucle.contract import NO_NUL, Boolean, Category, Classes, Contract, Label, Number, Text
 from boucle.exam import Exam
 from boucle.store import Run
@@ -37,6 +38,9 @@ class PromoteBody(Body):
 
     reason: Text = Field("by hand", max_length=500)
     actor: Text = Field("api", max_length=100)
+    replacing: Text | None = Field(
+        None, max_length=32, description="The champion that you saw: if another one came meanwhile, nothing is changed."
+    )
 
 
 class Prediction(BaseModel):
@@ -114,10 +118,44 @@ class ModelSummary(BaseModel):
     metrics: dict[str, dict[str, float | None]]
     parent_version: str | None
     rows: int
+    strategy: str
+    verdict: str
+    run_id: int | None
+
+
+class DamagedVersion(BaseModel):
+    """A version whose manifest cannot be read, and why; it cannot be promoted."""
+
+    version: str
+    reason: str
+
+
+class Reign(BaseModel):
+    """Who was champion from when to when, and why; ``until`` is null for the one in charge."""
+
+    version: str
+    previous: str | None
+    since: str = Field(serialization_alias="from")
+    until: str | None
+    reason: str
+    actor: str
+
+    @classmethod
+    def of(cls, reign: history.Reign) -> "Reign":
+        """The reign as clients see it."""
+        promotion = reign.promotion
+        return cls(
+            version=promotion.version,
+            previous=promotion.previous,
+            since=promotion.promoted_at,
+            until=reign.until,
+            reason=promotion.reason,
+            actor=promotion.actor,
+        )
 
 
 class Models(BaseModel):
-    """The champion, and every version, newest first."""
+    """The champion, every version and the last reigns, newest first; ``champion_at`` answers the query `at`."""
 
     champion: str
     previous: str | None
@@ -125,6 +163,9 @@ class Models(BaseModel):
     reason: str
     actor: str
     models: list[ModelSummary]
+    damaged: list[DamagedVersion]
+    history: list[Reign]
+    champion_at: Reign | None = None
 
 
 class Health(BaseModel):

@@ -1,13 +1,14 @@
-"""Versions and the champion pointer: write aside, verify, swap."""
+"""Versions, the champion pointer and its history: write aside, verify, swap; move aside, delete."""
 
 import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,16 @@ from boucle import files
 from boucle.arrays import FloatArray
 from boucle.contract import Contract, Label, Record
 from boucle.embedding import Embedding
-from boucle.errors import ChampionMoved, CorruptArtifact, ModelNotFound
+from boucle.errors import ChampionMoved, CorruptArtifact, ModelNotFound, NobodyInCharge
+from boucle.history import History, Promotion, Reign, reigns
 from boucle.models import Model
 
 POINTER = "champion.json"
+HISTORY = "promotions.jsonl"
 MANIFEST = "manifest.json"
 MODEL_CARD = "model_card.md"
 WRITING = ".writing-"
+DELETED = ".deleted-"
 ABANDONED_AFTER_SECONDS = 3600
 
 
@@ -47,24 +51,14 @@ class Manifest(BaseModel):
     parent_version: str | None
     run_id: int | None
     mlflow_run_id: str | None
+    strategy: str = "scratch"
+    verdict: str = "promoted"
+    reason: str = ""
     libraries: dict[str, str]
     strategy: str = "scratch"
     verdict: str = "promoted"
     reason: str = ""
     files: dict[str, str] = {}
-
-
-class Pointer(BaseModel):
-    """The content of champion.json. The manifest's hash makes the whole version tamper-evident."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: str
-    manifest_sha256: str
-    previous: str | None
-    promoted_at: str
-    reason: str
-    actor: str
 
 
 @dataclass(frozen=True)
@@ -98,6 +92,7 @@ class Artifacts:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.pointer_path = root / POINTER
+        self._history = History(root / HISTORY)
 
     def publish(self, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
         """Store a new version under the next free number; nobody sees it before it is whole.
@@ -111,7 +106,7 @@ class Artifacts:
             files.write_durably(aside / name, content)
         hashes = {name: files.digest(content) for name, content in contents.items()}
         while True:
-            version = f"v{max(self._numbers(), default=0) + 1}"
+            version = f"v{self._last_number() + 1}"
             complete = manifest.model_copy(update={"version": version, "files": hashes})
             files.write_durably(aside / MANIFEST, complete.model_dump_json(indent=2).encode())
             files.sync_directory(aside)
@@ -145,7 +140,7 @@ class Artifacts:
         content = files.read_verified(path, pointer.manifest_sha256)
         return self._load(_parse_manifest(path, content))
 
-    def champion(self) -> Pointer:
+    def champion(self) -> Promotion:
         """Where champion.json points.
 
         Raises:
@@ -153,7 +148,7 @@ class Artifacts:
             CorruptArtifact: when the pointer is not readable.
         """
         try:
-            return Pointer.model_validate_json(self.pointer_path.read_bytes())
+            return Promotion.model_validate_json(self.pointer_path.read_bytes())
         except FileNotFoundError as error:
             raise ModelNotFound(f"{self.root} holds no champion; run make train") from error
         except ValidationError as error:
@@ -161,36 +156,92 @@ class Artifacts:
 
     def champion_version(self) -> str | None:
         """The version in charge, or None; a pointer that cannot be read puts nobody in charge, and may be replaced."""
-        try:
-            return self.champion().version
-        except (ModelNotFound, CorruptArtifact):
-            return None
+        current = self._current()
+        return current.version if current else None
 
-    def promote(self, version: str, replacing: str | None, reason: str, actor: str) -> Pointer:
+    def reigns(self) -> Iterator[Reign]:
+        """Who was champion from when to when, and why, newest first; the first one is the champion's.
+
+        Raises:
+            ModelNotFound, CorruptArtifact: when there is no champion, as `champion` does.
+        """
+        # In this order: a promotion between the two readings is then told once, not twice.
+        noted = self._history.newest_first()
+        last = next(noted, None)
+        champion = self.champion()
+        return reigns(chain([champion] if last in (None, champion) else [champion, last], noted))
+
+    def champion_at(self, moment: datetime) -> Reign:
+        """Who was in charge at ``moment``, which has a time zone.
+
+        Raises:
+            NobodyInCharge: when the first promotion came later.
+            ModelNotFound, CorruptArtifact: when there is no champion, as `champion` does.
+        """
+        first = None
+        for reign in self.reigns():
+            if reign.began_by(moment):
+                return reign
+            first = reign.promotion
+        known = f"; {first.version}, the first that is known, was promoted at {first.promoted_at}" if first else ""
+        raise NobodyInCharge(f"nobody was champion at {moment.isoformat()}{known}")
+
+    def promote(self, version: str, replacing: str | None, reason: str, actor: str) -> Promotion:
         """Point at ``version``, provided that ``replacing`` is still in charge: a compare-and-set.
 
-        So a slow run that began before the last promotion cannot undo it.
+        So a slow run that began before the last promotion cannot undo it. Promoting the champion changes nothing.
 
         Raises:
             ChampionMoved: when another version is in charge by now.
             ModelNotFound, CorruptArtifact: when the version cannot be loaded; the pointer stays.
         """
         self.load(version)
-        manifest = (self.root / version / MANIFEST).read_bytes()
         with self._lock():
-            current = self.champion_version()
-            if current != replacing:
-                raise ChampionMoved(f"{current} is the champion by now, not {replacing}: {version} does not replace it")
-            pointer = Pointer(
+            current = self._current()
+            if current and current.version == version:
+                files.read_verified(self.root / version / MANIFEST, current.manifest_sha256)
+                return current
+            in_charge = current.version if current else None
+            if in_charge != replacing:
+                raise ChampionMoved(
+                    f"{in_charge} is the champion by now, not {replacing}: {version} does not replace it"
+                )
+            promotion = Promotion(
                 version=version,
-                manifest_sha256=files.digest(manifest),
-                previous=current,
+                # Read under the lock: the version may have been pruned since it was loaded.
+                manifest_sha256=files.digest(self._read_manifest(version)),
+                previous=in_charge,
                 promoted_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
                 reason=reason,
                 actor=actor,
             )
-            files.replace(self.pointer_path, pointer.model_dump_json(indent=2).encode())
-        return pointer
+            if current:  # its line is missing where a crash, or a Boucle without history, came right behind the pointer
+                self._history.note(current)
+            files.replace(self.pointer_path, promotion.model_dump_json(indent=2).encode())
+            self._history.note(promotion)
+        return promotion
+
+    def delete(self, unneeded: Collection[str]) -> list[str]:
+        """Delete versions; those that went, oldest first.
+
+        The champion, the previous one and the newest, whose number must not be given twice, stay in any case. While
+        nobody is in charge nothing is deleted.
+
+        A worker that is loading one of them finds a file missing (`CorruptArtifact`) and keeps the version it serves.
+        """
+        with self._lock():
+            current, versions = self._current(), self.versions()
+            if current is None or not versions:
+                return []
+            staying = (current.version, current.previous, versions[-1])
+            gone = [version for version in versions if version in unneeded and version not in staying]
+            for version in gone:
+                # Renamed first: a version is whole, or it is none.
+                (self.root / version).rename(self.root / f"{DELETED}{version}-{time.monotonic_ns()}")
+            files.sync_directory(self.root)
+        for aside in self.root.glob(f"{DELETED}*"):  # also those of a process that was killed here
+            shutil.rmtree(aside, ignore_errors=True)
+        return gone
 
     def manifest(self, version: str) -> Manifest:
         """The manifest of a version.
@@ -199,11 +250,7 @@ class Artifacts:
             ModelNotFound: when there is no such version.
             CorruptArtifact: when it is not readable.
         """
-        if version not in self.versions():  # never a path that a client made up
-            known = ", ".join(self.versions()) or "none; run make train"
-            raise ModelNotFound(f"no version {version!r}; there are: {known}")
-        path = self.root / version / MANIFEST
-        return _parse_manifest(path, path.read_bytes())
+        return _parse_manifest(self.root / version / MANIFEST, self._read_manifest(version))
 
     def model_card(self, version: str) -> str:
         """The model card of a version, in Markdown."""
@@ -235,12 +282,32 @@ class Artifacts:
             Model(estimator, manifest.contract.target.n_classes),
         )
 
+    def _read_manifest(self, version: str) -> bytes:
+        with suppress(FileNotFoundError):  # pruned a moment ago
+            if version in self.versions():  # never a path that a client made up
+                return (self.root / version / MANIFEST).read_bytes()
+        known = ", ".join(self.versions()) or "none; run make train"
+        raise ModelNotFound(f"no version {version!r}; there are: {known}")
+
+    def _current(self) -> Promotion | None:
+        try:
+            return self.champion()
+        except (ModelNotFound, CorruptArtifact):
+            return None
+
+    def _last_number(self) -> int:
+        """The highest that was ever given, as far as folders, whole or not, and the history know."""
+        names = [path.name for path in self.root.glob("v*")]
+        names += [promotion.version for promotion in self._history.newest_first()]
+        return max((int(name[1:]) for name in names if name[1:].isdecimal()), default=0)
+
     def _numbers(self) -> list[int]:
         names = (path.name for path in self.root.glob("v*") if (path / MANIFEST).is_file())
         return [int(name[1:]) for name in names if name[1:].isdecimal()]
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
+        self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 READY_SECONDS = 120.0
+MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
 
 IfChanged = Annotated[bool, typer.Option("--if-changed", help="Do nothing when data and project.toml are as before.")]
 
@@ -99,7 +101,49 @@ def promote(version: str, reason: str = "by hand", actor: str = "command line") 
     artifacts = Artifacts(places.artifacts)
     before = artifacts.champion_version()
     artifacts.promote(version, replacing=before, reason=reason, actor=actor)
-    _say("promote")(f"{version} is the champion; it was {before}")
+    replaced = f"it replaced {before}" if before else "there was none before"
+    _say("promote")(f"{version} is the champion; {'it was already' if before == version else replaced}")
+
+
+@app.command()
+def history(
+    at: Annotated[datetime | None, typer.Option(formats=MOMENTS, help="Only who was champion then; UTC.")] = None,
+) -> None:
+    """Print who was champion from when to when, and why; newest first."""
+    from boucle.artifacts import Artifacts
+
+    _, places = _open()
+    artifacts, say = Artifacts(places.artifacts), _say("history")
+    for reign in artifacts.reigns() if at is None else [artifacts.champion_at(at.replace(tzinfo=UTC))]:
+        one = reign.promotion
+        say(f"{one.version:5} {one.promoted_at} to {reign.until or 'now'}: {one.reason} ({one.actor})")
+
+
+@app.command()
+def prune(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would go, and why the others stay.")
+    ] = False,
+) -> None:
+    """Delete old predictions and versions that nothing needs, by [retention] of project.toml."""
+    from boucle import pruning
+    from boucle.artifacts import Artifacts
+    from boucle.store import open_store
+
+    project, places = _open()
+    say, artifacts = _say("prune"), Artifacts(places.artifacts)
+    store = open_store(places.database, places.data, project.feedback.k)
+    if dry_run:
+        planned = pruning.plan(project, artifacts, store, datetime.now(UTC))
+        for fate in planned.versions:
+            say(f"{fate.version:5} {f'stays: {fate.stays}' if fate.stays else 'would go'}")
+        say(f"{planned.predictions:,} predictions would go")
+        return
+    is_complete = False
+    while not is_complete:
+        pruned = pruning.prune(project, artifacts, store, datetime.now(UTC))
+        is_complete = pruned.is_complete
+        say(f"{pruned.predictions:,} predictions and {', '.join(pruned.versions) or 'no version'} went")
 
 
 @app.command()

@@ -85,6 +85,15 @@ class PromotionSection(Section):
     level: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
 
 
+class RetentionSection(Section):
+    """What is kept of what grows for ever."""
+
+    # At least one: the newest version's number must stay known.
+    versions: Annotated[int, Field(ge=1)] = 10
+    # A century at most: the calendar begins somewhere.
+    predictions_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+
+
 class LimitsSection(Section):
     """What a client may send."""
 
@@ -104,6 +113,7 @@ class Project(BaseSettings):
     training: TrainingSection = TrainingSection()
     feedback: FeedbackSection = FeedbackSection()
     promotion: PromotionSection = PromotionSection()
+    retention: RetentionSection = RetentionSection()
     limits: LimitsSection = LimitsSection()
 
     @classmethod

@@ -28,6 +28,10 @@ class ModelNotFound(BoucleError):
     """No such version, or no champion yet."""
 
 
+class NobodyInCharge(BoucleError):
+    """There was no champion yet at the time that was asked about."""
+
+
 class CorruptArtifact(BoucleError):
     """A file differs from the hash that its manifest promises; it was not unpickled."""
 

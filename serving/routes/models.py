@@ -1,25 +1,41 @@
-"""Versions: list them, read their cards, promote one."""
+"""Versions: list them, read their cards, promote one; and who was champion when, and why."""
 
 import math
+from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 
-from boucle.artifacts import Manifest, Pointer
+from boucle.artifacts import Manifest
+from boucle.contract import show
+from boucle.errors import CorruptArtifact, FieldError, InvalidRecord, ModelNotFound
 from serving import bodies
 from serving.parts import Parts, UsedParts
-from serving.schemas import Models, ModelSummary, PromoteBody
+from serving.schemas import DamagedVersion, Models, ModelSummary, PromoteBody, Reign
 
 router = APIRouter(tags=["models"])
 
+REIGNS_SHOWN = 100
+
 Version = Annotated[str, Path(max_length=32)]
+Moment = Annotated[
+    str | None,
+    Query(
+        description="A date and time, UTC unless it names a zone: `champion_at` says who was champion then.",
+        examples=["2026-11-20T10:00:00Z"],
+    ),
+]
 
 
 @router.get("/models")
-def models(parts: UsedParts) -> Models:
-    """The champion and every version, newest first."""
-    return _models(parts, parts.artifacts.champion())
+def models(parts: UsedParts, at: Moment = None) -> Models:
+    """The champion, every version, and who was champion before; all newest first."""
+    if at is None:
+        return _models(parts)
+    reign = parts.artifacts.champion_at(_moment(at))
+    return _models(parts).model_copy(update={"champion_at": Reign.of(reign)})
 
 
 @router.get("/models/{version}")
@@ -39,36 +55,60 @@ async def promote(version: Version, request: Request, parts: UsedParts) -> Model
 
 
 def _promote(version: str, given: PromoteBody, parts: Parts) -> Models:
-    current = parts.artifacts.champion_version()
-    if version != current:
-        parts.artifacts.promote(version, replacing=current, reason=given.reason, actor=given.actor)
+    replacing = parts.artifacts.champion_version() if given.replacing is None else given.replacing
+    parts.artifacts.promote(version, replacing=replacing, reason=given.reason, actor=given.actor)
     # The answer comes from a process that already serves the version; the others follow within their watch.
     parts.watcher.check()
-    return _models(parts, parts.artifacts.champion())
+    return _models(parts)
 
 
-def _models(parts: Parts, pointer: Pointer) -> Models:
-    manifests = [parts.artifacts.manifest(version) for version in reversed(parts.artifacts.versions())]
+def _models(parts: Parts) -> Models:
+    reigns = list(islice(parts.artifacts.reigns(), REIGNS_SHOWN))
+    promotion = reigns[0].promotion
+    summaries: list[ModelSummary] = []
+    damaged: list[DamagedVersion] = []
+    for version in reversed(parts.artifacts.versions()):
+        try:
+            summaries.append(_summary(parts.artifacts.manifest(version), promotion.version))
+        except CorruptArtifact as damage:  # one bad version must not hide the others
+            damaged.append(DamagedVersion(version=version, reason=str(damage)))
+        except ModelNotFound:  # pruned a moment ago
+            continue
     return Models(
-        champion=pointer.version,
-        previous=pointer.previous,
-        promoted_at=pointer.promoted_at,
-        reason=pointer.reason,
-        actor=pointer.actor,
-        models=[
-            ModelSummary(
-                version=manifest.version,
-                created_at=manifest.created_at,
-                is_champion=manifest.version == pointer.version,
-                algorithm=manifest.algorithm,
-                metric=manifest.metric,
-                metrics=_finite(manifest),
-                parent_version=manifest.parent_version,
-                rows=manifest.reference_rows + manifest.feedback_row,
-            )
-            for manifest in manifests
-        ],
+        champion=promotion.version,
+        previous=promotion.previous,
+        promoted_at=promotion.promoted_at,
+        reason=promotion.reason,
+        actor=promotion.actor,
+        models=summaries,
+        damaged=damaged,
+        history=[Reign.of(reign) for reign in reigns],
     )
+
+
+def _summary(manifest: Manifest, champion: str) -> ModelSummary:
+    return ModelSummary(
+        version=manifest.version,
+        created_at=manifest.created_at,
+        is_champion=manifest.version == champion,
+        algorithm=manifest.algorithm,
+        metric=manifest.metric,
+        metrics=_finite(manifest),
+        parent_version=manifest.parent_version,
+        rows=manifest.reference_rows + manifest.feedback_row,
+        strategy=manifest.strategy,
+        verdict=manifest.verdict,
+        run_id=manifest.run_id,
+    )
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        message = "must be a date and time such as 2026-11-20T10:00:00Z; in a URL, the + of a time zone is %2B"
+        raise InvalidRecord([FieldError("at", show(text), message)]) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _finite(manifest: Manifest) -> dict[str, dict[str, float | None]]:

@@ -307,6 +307,120 @@ def test_a_version_promoted_by_hand_is_served_by_the_answer_and_can_be_rolled_ba
     assert client.post("/predict", json=row).json()["model_version"] == "v1"
 
 
+def test_the_list_of_models_tells_who_was_champion_and_why(client, home):
+    home.train()
+    client.post("/models/v1/promote", json={"reason": "v2 is odd", "actor": "Ada"})
+
+    models = client.get("/models").json()
+
+    newest, second, first = models["history"]
+    assert newest == {
+        "version": "v1",
+        "previous": "v2",
+        "from": models["promoted_at"],
+        "until": None,
+        "reason": "v2 is odd",
+        "actor": "Ada",
+    }
+    assert (second["version"], second["until"], first["until"]) == ("v2", newest["from"], second["from"])
+    assert models["champion_at"] is None
+    assert [(one["version"], one["strategy"], one["verdict"], one["run_id"]) for one in models["models"]] == [
+        ("v2", "scratch", "promoted", None),
+        ("v1", "scratch", "promoted", None),
+    ]
+
+
+def test_the_history_shows_the_last_hundred_promotions_and_finds_older_ones(client, home):
+    home.train()
+    for number in range(120):
+        new, old = ("v1", "v2") if number % 2 == 0 else ("v2", "v1")
+        home.artifacts.promote(new, replacing=old, reason=f"number {number}", actor="")
+    oldest = list(home.artifacts.reigns())[-1].promotion.promoted_at
+
+    models = client.get("/models", params={"at": oldest}).json()
+
+    assert [one["reason"] for one in models["history"]] == [f"number {number}" for number in range(119, 19, -1)]
+    assert (models["champion_at"]["version"], models["champion_at"]["from"]) == ("v1", oldest)
+
+
+def test_who_was_champion_at_a_time_is_answered(client, home):
+    first = client.get("/models").json()["promoted_at"]
+    time.sleep(0.002)
+    home.train()
+    second = client.get("/models").json()["promoted_at"]
+
+    def champion_at(moment):
+        return client.get("/models", params={"at": moment}).json()["champion_at"]["version"]
+
+    assert champion_at(first) == "v1"
+    assert champion_at(second) == champion_at("2100-01-01") == "v2"
+    # Without a zone it is UTC, whatever the server's zone; and a minute farther east it was the same time a minute ago.
+    assert champion_at(second.removesuffix("+00:00")) == "v2"
+    assert client.get("/models", params={"at": first.replace("+00:00", "+00:01")}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("at", "status", "said"),
+    [
+        ("2001-01-01T00:00:00Z", 404, "nobody was champion at 2001-01-01T00:00:00+00:00; v1, the first that is known"),
+        ("0001-01-01T00:00:00+23:59", 404, "nobody was champion"),
+        ("yesterday", 422, "must be a date and time such as 2026-11-20T10:00:00Z"),
+        ("2026-11-20T10:00:00 01:00", 422, "the + of a time zone is %2B"),
+        ("2026-02-30", 422, "must be a date and time"),
+        ("", 422, "must be a date and time"),
+        ("9" * 10_000, 422, "must be a date and time"),
+        ("2026-11-20\0", 422, "must be a date and time"),
+    ],
+)
+def test_a_time_without_a_champion_or_a_sense_is_a_problem(client, at, status, said):
+    answer = client.get("/models", params={"at": at})
+
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert said in answer.json()["detail"]
+    assert [one["field"] for one in answer.json()["errors"]] == (["at"] if status == 422 else [])
+
+
+def test_a_damaged_version_hides_no_other_from_the_list(client, home):
+    home.train()
+    (home.places.artifacts / "v1" / "manifest.json").write_bytes(b"{")
+
+    models = client.get("/models").json()
+
+    assert [one["version"] for one in models["models"]] == ["v2"]
+    assert [one["version"] for one in models["damaged"]] == ["v1"]
+    assert "is not a manifest" in models["damaged"][0]["reason"]
+
+
+def test_a_page_that_saw_another_champion_overwrites_nobody(client, home):
+    home.train()
+    home.train()
+
+    late = client.post("/models/v1/promote", json={"replacing": "v2"})
+    assert (late.status_code, late.headers["content-type"]) == (409, "application/problem+json")
+    assert late.json()["detail"] == "v3 is the champion by now, not v2: v1 does not replace it"
+    assert client.get("/models").json()["champion"] == "v3"
+
+    # The second time is a client whose first answer was lost.
+    answers = [client.post("/models/v1/promote", json={"replacing": "v3"}) for _ in range(2)]
+    assert [answer.json()["champion"] for answer in answers] == ["v1", "v1"]
+    assert len(answers[1].json()["history"]) == 4
+
+
+def test_the_list_of_models_is_answered_while_versions_are_pruned(client, home):
+    manifest = home.artifacts.manifest("v1")
+    contents = {name: (home.places.artifacts / "v1" / name).read_bytes() for name in manifest.files}
+    versions = [home.artifacts.publish(manifest, contents).version for _ in range(20)]
+
+    with ThreadPoolExecutor(1) as pool:
+        pruning = pool.submit(lambda: [home.artifacts.delete({version}) for version in versions])
+        statuses = [client.get("/models").status_code]
+        while not pruning.done():
+            statuses.append(client.get("/models").status_code)
+
+    assert set(statuses) == {200}
+    assert [one["version"] for one in client.get("/models").json()["models"]] == ["v21", "v1"]
+
+
 def test_promoting_a_damaged_version_is_refused(client, home, row):  # T11
     home.train()
     client.post("/models/v1/promote")

@@ -38,6 +38,8 @@ PREDICTIONS = sa.Table(
     sa.Column("prediction", sa.Text, nullable=False),
     sa.Column("probabilities", sa.Text, nullable=False),
     sa.Column("latency_seconds", sa.Float, nullable=False),
+    # Finds a version's oldest and newest prediction without reading the others.
+    sa.Index("ix_predictions_model_version_created_at", "model_version", "created_at"),
 )
 
 FEEDBACK = sa.Table(
