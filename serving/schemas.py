@@ -59,7 +59,7 @@ class Receipt(BaseModel):
     prediction: Label
     retraining_requested: bool
     run_id: int | None
-    rows_to_next_retraining: int
+    rows_to_next_retraining: int | None
 
 
 class TrainingRun(BaseModel):
@@ -69,6 +69,7 @@ class TrainingRun(BaseModel):
 
     id: int
     trigger: str
+    trigger_reason: str | None
     state: Literal["requested", "running", "finished", "failed", "coalesced"]
     verdict: Literal["promoted", "rejected", "superseded", "insufficient evidence"] | None
     strategy: str | None
@@ -93,7 +94,7 @@ class Retraining(BaseModel):
 
     k: int
     feedback_rows: int
-    rows_to_next_retraining: int
+    rows_to_next_retraining: int | None
     runs: list[TrainingRun]
 
 

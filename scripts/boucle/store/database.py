@@ -71,6 +71,7 @@ TRAINING_RUNS = sa.Table(
     METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("trigger", sa.String(16), nullable=False),
+    sa.Column("trigger_reason", sa.Text),
     sa.Column("strategy", sa.String(64)),
     sa.Column("state", sa.String(16), nullable=False, index=True),
     sa.Column("idempotency_key", sa.String(255), unique=True),
