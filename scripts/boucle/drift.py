@@ -41,7 +41,7 @@ class Move:
 
     def __str__(self) -> str:
         share = "the share of missing values of " if self.missing else ""
-        return f"{share}{self.column} moved by {self.size:.2g} standard deviations"
+        return f"{share}{self.column} moved by {self.size:,.{1 if self.size >= 1 else 2}f} standard deviations"
 
 
 def compare(reference: Sequence[Row], current: Sequence[Row], seed: int) -> list[Move]:
