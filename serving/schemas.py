@@ -64,7 +64,7 @@ class Receipt(BaseModel):
     prediction: Label
     retraining_requested: bool
     run_id: int | None
-    rows_to_next_retraining: int
+    rows_to_next_retraining: int | None
     status: Literal["accepted", "set aside"]
     reason: str | None
 
@@ -76,6 +76,7 @@ class TrainingRun(BaseModel):
 
     id: int
     trigger: str
+    trigger_reason: str | None
     state: Literal["requested", "running", "finished", "failed", "coalesced"]
     verdict: Literal["promoted", "rejected", "superseded", "insufficient evidence"] | None
     strategy: str | None
@@ -103,7 +104,7 @@ class Retraining(BaseModel):
 
     k: int
     feedback_rows: int
-    rows_to_next_retraining: int
+    rows_to_next_retraining: int | None
     runs: list[TrainingRun]
 
 

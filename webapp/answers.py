@@ -78,7 +78,7 @@ class Feedback(Answer):
     row: int
     target: Label
     retraining_requested: bool = False
-    rows_to_next_retraining: int
+    rows_to_next_retraining: int | None
 
 
 class ExamScores(Answer):
@@ -95,6 +95,7 @@ class TrainingRun(Answer):
 
     id: int | str
     trigger: str
+    trigger_reason: str | None = None
     state: str
     verdict: str | None = None
     requested_at: datetime
@@ -114,7 +115,7 @@ class Loop(Answer):
 
     k: int
     feedback_rows: int
-    rows_to_next_retraining: int
+    rows_to_next_retraining: int | None
     runs: tuple[TrainingRun, ...] = ()
 
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from webapp.answers import Loop, Models, TrainingRun
 from webapp.client import ApiClient, ApiDown, ApiProblem
-from webapp.texts import clock, count, plain
+from webapp.texts import clock, count, plain, to_next_retraining
 
 REFRESH_SECONDS = 2
 
@@ -84,11 +84,12 @@ def _draw(loop: Loop, models: Models) -> None:
     with st.container(key="status_feedback", gap=None):
         st.caption("Feedback")
         st.markdown(f"#### {count(loop.feedback_rows, 'row')}")
-    with st.container(key="rows_missing"):
-        st.progress(
-            min(1.0, max(0.0, 1 - loop.rows_to_next_retraining / max(loop.k, 1))),
-            text=f"{count(loop.rows_to_next_retraining, 'row')} to the next retraining",
-        )
+    if loop.rows_to_next_retraining is not None:
+        with st.container(key="rows_missing"):
+            st.progress(
+                min(1.0, max(0.0, 1 - loop.rows_to_next_retraining / max(loop.k, 1))),
+                text=to_next_retraining(loop.rows_to_next_retraining),
+            )
     with st.container(key="status_run", gap=None):
         st.caption("Last training run")
         _draw_run(loop.runs[0] if loop.runs else None)

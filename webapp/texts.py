@@ -30,6 +30,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def to_next_retraining(rows: int | None) -> str:
+    """``12 rows to the next retraining``; None where no number of rows requests one."""
+    return "No number of rows requests a retraining" if rows is None else f"{count(rows, 'row')} to the next retraining"
+
+
 def show_error(error: ApiDown | ApiProblem) -> None:
     """What went wrong, in the API's words, one line per field at fault."""
     fields = "".join(f"\n- {plain(field)}" for field in error.errors) if isinstance(error, ApiProblem) else ""

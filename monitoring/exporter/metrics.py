@@ -51,7 +51,9 @@ class LoopCollector(Collector):
         missing = GaugeMetricFamily(
             "boucle_feedback_rows_to_next_retraining", "How many more rows request the next training run."
         )
-        missing.add_metric([], self._store.feedback.rows_to_next_retraining())
+        rows_to_next = self._store.feedback.rows_to_next_retraining()
+        if rows_to_next is not None:  # k = 0: no number of rows requests a run
+            missing.add_metric([], rows_to_next)
         runs = GaugeMetricFamily(
             "boucle_training_runs", "Training runs by state, and by verdict once finished.", labels=["state", "verdict"]
         )

@@ -51,9 +51,6 @@ class Manifest(BaseModel):
     parent_version: str | None
     run_id: int | None
     mlflow_run_id: str | None
-    strategy: str = "scratch"
-    verdict: str = "promoted"
-    reason: str = ""
     libraries: dict[str, str]
     strategy: str = "scratch"
     verdict: str = "promoted"

@@ -2,10 +2,20 @@
 
 import os
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from cronsim import CronSim, CronSimError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from boucle.errors import InvalidProject
@@ -73,7 +83,62 @@ class TrainingSection(Section):
 class FeedbackSection(Section):
     """When labels request a training run."""
 
-    k: Annotated[int, Field(ge=1)] = 50
+    k: Annotated[int, Field(ge=0)] = 50
+
+
+class DriftSection(Section):
+    """When the rows that come in have moved far enough from those that the champion knows."""
+
+    enabled: bool = False
+    effect: Annotated[float, Field(gt=0)] = 0.25
+    window: Annotated[int, Field(ge=50, le=5_000)] = 100
+    windows: Annotated[int, Field(ge=1, le=20)] = 5
+    sustained: Annotated[int, Field(ge=1, le=20)] = 2
+
+    @field_validator("sustained")
+    @classmethod
+    def _fits(cls, sustained: int, info: ValidationInfo) -> int:
+        if sustained > info.data.get("windows", sustained):
+            raise ValueError(f"Input should be less than or equal to triggers.drift.windows = {info.data['windows']}")
+        return sustained
+
+
+class MetricSection(Section):
+    """When the answers that were given have become too bad."""
+
+    enabled: bool = False
+    window: Annotated[int, Field(ge=50, le=5_000)] = 200
+    floor: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    ceiling: Annotated[float, Field(gt=0)] | None = None
+    drop: Annotated[float, Field(gt=0, lt=1)] = 0.05
+
+
+def _cron(text: str) -> str:
+    try:
+        # The search for a time finds what the syntax allows and the calendar does not.
+        is_valid = not text or (len(text.split()) == 5 and next(CronSim(text, datetime.now(UTC))))
+    except (CronSimError, StopIteration):
+        is_valid = False
+    if not is_valid:
+        raise ValueError(
+            "is no cron expression; five fields are allowed: minute, hour, day of month, month, day of week, in UTC, "
+            'such as "30 2 * * *" or "0 */6 * * MON-FRI"'
+        )
+    return text
+
+
+class ScheduleSection(Section):
+    """When the clock asks for a training run."""
+
+    cron: Annotated[str, AfterValidator(_cron)] = ""
+
+
+class TriggersSection(Section):
+    """What requests a training run, beside every k feedback rows and POST /retrain."""
+
+    drift: DriftSection = DriftSection()
+    metric: MetricSection = MetricSection()
+    schedule: ScheduleSection = ScheduleSection()
 
 
 class PromotionSection(Section):
@@ -112,6 +177,7 @@ class Project(BaseSettings):
     embedding: EmbeddingSection = EmbeddingSection()
     training: TrainingSection = TrainingSection()
     feedback: FeedbackSection = FeedbackSection()
+    triggers: TriggersSection = TriggersSection()
     promotion: PromotionSection = PromotionSection()
     retention: RetentionSection = RetentionSection()
     limits: LimitsSection = LimitsSection()
@@ -191,4 +257,4 @@ def _explain(path: Path, detail: dict[str, Any]) -> str:
         return f"{path}: {key} = {detail['input']!r}: there is no such key; docs/project-toml.md lists them"
     if detail["type"] == "missing":
         return f"{path}: {key} is missing; docs/project-toml.md explains it"
-    return f"{path}: {key} = {detail['input']!r}: {detail['msg']}"
+    return f"{path}: {key} = {detail['input']!r}: {str(detail['msg']).removeprefix('Value error, ')}"

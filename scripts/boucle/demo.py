@@ -15,6 +15,7 @@ CALM_ROUNDS, SHIFTED_ROUNDS = 2, 6
 # As if every instrument began to read 15 % of its range too high: the labels stay true, the old model errs.
 SHIFT = 0.15
 NOISE = 0.02
+ROWS_WITHOUT_K = 50  # a round's, where no number of rows requests a training run
 
 Answer = dict[str, Any]  # a JSON object
 
@@ -39,7 +40,7 @@ def drive(url: str, preparation: Preparation, report: Callable[[str], None], pau
     The rows are drawn with repetition from the held-out test rows, their numbers jittered by 2 %.
     """
     session, random = requests.Session(), np.random.default_rng(0)
-    k = session.get(f"{url}/retrain", timeout=10).json()["rows_to_next_retraining"]
+    k = session.get(f"{url}/retrain", timeout=10).json()["rows_to_next_retraining"] or ROWS_WITHOUT_K
     for number in range(CALM_ROUNDS + SHIFTED_ROUNDS):
         shifted = number >= CALM_ROUNDS
         if number == CALM_ROUNDS:
@@ -54,7 +55,7 @@ def drive(url: str, preparation: Preparation, report: Callable[[str], None], pau
         ]
         for run_id in [receipt["run_id"] for receipt in receipts if receipt["retraining_requested"]]:
             report(_await_run(session, url, run_id))
-        k = receipts[-1]["rows_to_next_retraining"]
+        k = receipts[-1]["rows_to_next_retraining"] or ROWS_WITHOUT_K
     champion = session.get(f"{url}/models", timeout=10).json()["champion"]
     report(f"done: {champion} is the champion; look at the reports and at MLflow")
 

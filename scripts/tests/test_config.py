@@ -1,6 +1,6 @@
 import pytest
 
-from boucle.config import load_project
+from boucle.config import Section, load_project
 from boucle.errors import InvalidProject
 from tests.support import PROJECT, ROOT
 
@@ -24,7 +24,7 @@ def test_the_environment_overrides_a_value_for_one_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("k = 50", "k = 0", "feedback.k = 0: Input should be greater than or equal to 1"),
+        ("k = 50", "k = -1", "feedback.k = -1: Input should be greater than or equal to 0"),
         ("k = 50", 'k = "often"', "feedback.k = 'often'"),
         ("k = 50", "kk = 50", "feedback.kk = 50: there is no such key"),
         ("[feedback]", "[feedbak]", "feedbak = {'k': 50}: there is no such key"),
@@ -35,6 +35,19 @@ def test_the_environment_overrides_a_value_for_one_run(tmp_path, monkeypatch):
             "training.candidates.0 = 'crystal_ball': Input should be 'logistic",
         ),
         ("[data]", "[data", "is not TOML"),
+        (
+            "[feedback]",
+            '[triggers.schedule]\ncron = "61 2 * * *"\n[feedback]',
+            "triggers.schedule.cron = '61 2 * * *': is no cron expression; five fields are allowed",
+        ),
+        ("[feedback]", '[triggers.schedule]\ncron = "0 0 31 2 *"\n[feedback]', "triggers.schedule.cron = '0 0 31 2 *'"),
+        ("[feedback]", '[triggers.schedule]\ncron = "0 0 2 * * *"\n[feedback]', "is no cron expression"),
+        ("[feedback]", "[triggers.drift]\nwindow = 10\n[feedback]", "triggers.drift.window = 10: Input should be"),
+        (
+            "[feedback]",
+            "[triggers.drift]\nsustained = 6\n[feedback]",
+            "triggers.drift.sustained = 6: Input should be less than or equal to triggers.drift.windows = 5",
+        ),
     ],
 )
 def test_a_wrong_value_is_one_line_with_key_value_and_what_is_allowed(tmp_path, old, new, said):
@@ -59,10 +72,12 @@ def test_every_key_is_explained_in_the_documentation():
     page = (ROOT / "docs" / "project-toml.md").read_text()
     project = load_project(ROOT / "project.toml")
 
-    keys = [
-        f"{section}.{key}"
-        for section in type(project).model_fields
-        for key in type(getattr(project, section)).model_fields
-    ]
+    def keys_of(section, path):
+        for key in type(section).model_fields:
+            value = getattr(section, key)
+            yield from keys_of(value, f"{path}{key}.") if isinstance(value, Section) else [f"{path}{key}"]
 
+    keys = list(keys_of(project, ""))
+
+    assert "triggers.schedule.cron" in keys
     assert [key for key in keys if f"`{key}`" not in page] == []

@@ -29,9 +29,14 @@ def request_retraining(
 @router.get("/retrain")
 def retraining(parts: UsedParts) -> Retraining:
     """How far the next retraining is, and the last runs."""
-    rows, k = parts.store.feedback.rows(), parts.project.feedback.k
+    feedback = parts.store.feedback
     runs = [TrainingRun.of(run) for run in parts.store.runs.newest(RUNS_SHOWN)]
-    return Retraining(k=k, feedback_rows=rows, rows_to_next_retraining=k - rows % k, runs=runs)
+    return Retraining(
+        k=parts.project.feedback.k,
+        feedback_rows=feedback.rows(),
+        rows_to_next_retraining=feedback.rows_to_next_retraining(),
+        runs=runs,
+    )
 
 
 @router.get("/retrain/{run_id}")

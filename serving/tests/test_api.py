@@ -460,6 +460,28 @@ def test_retraining_is_requested_and_followed(client):
     assert [run["id"] for run in summary["runs"]] == [1]
 
 
+def test_where_no_number_of_rows_requests_a_run_none_are_missing(home, row):
+    home.write(home.places.project.read_text().replace("k = 50", "k = 0"))
+
+    with TestClient(create_app(Settings(watch_seconds=60), home.places)) as client:
+        receipt = client.post("/feedback", json={"data": row, "prediction": "benign", "target": "benign"}).json()
+        summary = client.get("/retrain").json()
+
+    assert (receipt["row"], receipt["retraining_requested"], receipt["rows_to_next_retraining"]) == (1, False, None)
+    assert (summary["k"], summary["feedback_rows"], summary["rows_to_next_retraining"]) == (0, 1, None)
+
+
+def test_a_run_says_why_it_was_requested(client, home):
+    home.store.runs.request("drift", trigger_reason="drift: mean radius moved by 0.8 standard deviations")
+
+    run = client.get("/retrain/1").json()
+
+    assert (run["trigger"], run["trigger_reason"]) == (
+        "drift",
+        "drift: mean radius moved by 0.8 standard deviations",
+    )
+
+
 def test_the_openapi_page_knows_the_projects_columns_and_a_real_row(client, home, row):
     document = client.get("/openapi.json").json()
     datum = document["components"]["schemas"]["Datum"]

@@ -11,7 +11,7 @@ from webapp import results, uploads
 from webapp.answers import Label, Schema, label_text
 from webapp.client import ApiClient, ApiDown, ApiProblem
 from webapp.results import Batch
-from webapp.texts import count, plain, show_error
+from webapp.texts import count, plain, show_error, to_next_retraining
 
 TABLE_HEIGHT = 390
 
@@ -182,7 +182,7 @@ def _show_receipts(batch: Batch) -> None:
         with st.container(key="batch_receipt"):
             st.success(
                 f"{count(len(batch.receipts), 'label')} recorded, the last as feedback row {last.row:,}. "
-                f"{count(last.rows_to_next_retraining, 'row')} to the next retraining.",
+                f"{to_next_retraining(last.rows_to_next_retraining)}.",
                 icon=":material/check_circle:",
             )
     if batch.refusals:

@@ -57,7 +57,8 @@ def _show_counts(loop: Loop, models: Models) -> None:
     with st.container(horizontal=True, key="counts"):
         st.metric("Serving", plain(models.champion or "none yet"), border=True)
         st.metric("Feedback rows", f"{loop.feedback_rows:,}", border=True)
-        st.metric(f"Rows to the next retraining (k = {loop.k:,})", f"{loop.rows_to_next_retraining:,}", border=True)
+        missing = "off" if loop.rows_to_next_retraining is None else f"{loop.rows_to_next_retraining:,}"
+        st.metric(f"Rows to the next retraining (k = {loop.k:,})", missing, border=True)
         st.metric("Recent runs", f"{len(loop.runs)}", border=True)
         st.metric("Promoted", f"{promoted}", border=True)
 

@@ -5,7 +5,7 @@ import streamlit as st
 from webapp import charts, form
 from webapp.answers import Feedback, Label, Prediction, Schema, label_text
 from webapp.client import ApiClient, ApiDown, ApiProblem
-from webapp.texts import count, plain, show_error
+from webapp.texts import plain, show_error, to_next_retraining
 
 # More labels than this do not fit on one line.
 MOST_RADIO_LABELS = 6
@@ -99,6 +99,6 @@ def _show_receipt(receipt: Feedback) -> None:
     with st.container(key="receipt"):
         st.success(
             f"Feedback recorded as row {receipt.row}: **{plain(label_text(receipt.target))}**. {requested}"
-            f"{count(receipt.rows_to_next_retraining, 'row')} to the next retraining.",
+            f"{to_next_retraining(receipt.rows_to_next_retraining)}.",
             icon=":material/check_circle:",
         )

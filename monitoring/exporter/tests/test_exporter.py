@@ -102,3 +102,12 @@ def test_the_process_answers_over_http_and_ends_on_a_signal(home):
         assert running.wait(10) == 0
 
     assert "boucle_feedback_rows 0.0" in text
+
+
+def test_where_no_number_of_rows_requests_a_run_none_are_missing(fed):
+    fed.write(fed.places.project.read_text().replace("k = 50", "k = 0"))
+
+    numbers = scrape(fed)
+
+    assert numbers["boucle_feedback_rows", ()] == 60
+    assert ("boucle_feedback_rows_to_next_retraining", ()) not in numbers

@@ -24,7 +24,7 @@ class Store:
 def open_store(url: str, data: Path, k: int) -> Store:
     """The store at a SQLAlchemy URL, its tables made or migrated if they are not this code's.
 
-    ``k``: every so many feedback rows request a training run. prod_data.csv lies in ``data``.
+    ``k``: every so many feedback rows request a training run; 0: they never do. prod_data.csv lies in ``data``.
 
     Raises:
         UnknownRevision: when a newer version of the code has migrated the database.

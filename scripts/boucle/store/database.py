@@ -73,6 +73,7 @@ TRAINING_RUNS = sa.Table(
     METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("trigger", sa.String(16), nullable=False),
+    sa.Column("trigger_reason", sa.Text),
     sa.Column("strategy", sa.String(64)),
     sa.Column("state", sa.String(16), nullable=False, index=True),
     sa.Column("idempotency_key", sa.String(255), unique=True),
@@ -149,5 +150,5 @@ def _configure_sqlite(connection: SQLiteConnection, _: ConnectionPoolEntry) -> N
 
 
 def _begin_immediately(connection: sa.Connection) -> None:
-    if connection.get_isolation_level() != "AUTOCOMMIT":
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
         connection.exec_driver_sql("BEGIN IMMEDIATE")

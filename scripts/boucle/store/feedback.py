@@ -48,7 +48,7 @@ class Receipt:
     target: Label
     prediction: Label
     run_id: int | None
-    rows_to_next_retraining: int
+    rows_to_next_retraining: int | None
     status: str = ACCEPTED
     reason: str | None = None
 
@@ -144,9 +144,21 @@ class FeedbackTable:
         with self._database.reading() as connection:
             return connection.execute(sa.select(sa.func.max(FEEDBACK.c.row))).scalar_one() or 0
 
-    def rows_to_next_retraining(self) -> int:
-        """How many more rows request the next training run."""
-        return self._k - self.rows() % self._k
+    def rows_to_next_retraining(self) -> int | None:
+        """How many more rows request the next training run; None when k = 0, which requests none."""
+        return self._rows_to_next(self.rows())
+
+    def between(self, after: int, last: int, model_version: str | None = None) -> list[Feedback]:
+        """The accepted rows behind ``after`` up to row ``last``, in order.
+
+        With a ``model_version``, only those that it predicted, or of which nobody said who did.
+        """
+        chosen = [FEEDBACK.c.row > after, FEEDBACK.c.row <= last, FEEDBACK.c.status == ACCEPTED]
+        if model_version is not None:
+            chosen.append(sa.or_(FEEDBACK.c.model_version == model_version, FEEDBACK.c.model_version.is_(None)))
+        query = sa.select(FEEDBACK).where(*chosen).order_by(FEEDBACK.c.row)
+        with self._database.reading() as connection:
+            return [_feedback(row) for row in connection.execute(query)]
 
     def embedding_id(self) -> str | None:
         """The embedding of the stored vectors, or None before any was used."""
@@ -193,8 +205,9 @@ class FeedbackTable:
                 line_end=line_end,
             )
         )
-        if row % self._k == 0:
-            self._runs.request_within(connection, trigger="feedback", feedback_row=row)
+        if self._k and row % self._k == 0:
+            reason = f"feedback row {row}, of which every {self._k}th requests a run"
+            self._runs.request_within(connection, trigger="feedback", feedback_row=row, trigger_reason=reason)
 
     def _given_before(self, connection: sa.Connection, item: Feedback) -> Receipt | None:
         query = sa.select(FEEDBACK).where(FEEDBACK.c.prediction_id == item.prediction_id)
@@ -214,10 +227,24 @@ class FeedbackTable:
             target=item.target,
             prediction=item.prediction,
             run_id=self._runs.requested_by(connection, row),
-            rows_to_next_retraining=self._k - row % self._k,
+            rows_to_next_retraining=self._rows_to_next(row),
             status=ACCEPTED if set_aside is None else SET_ASIDE,
             reason=set_aside,
         )
+
+    def _rows_to_next(self, row: int) -> int | None:
+        return self._k - row % self._k if self._k else None
+
+
+def _feedback(row: sa.Row[Any]) -> Feedback:
+    return Feedback(
+        prediction_id=row.prediction_id,
+        input=json.loads(row.input),
+        vector=np.frombuffer(row.vector),
+        target=json.loads(row.target),
+        prediction=json.loads(row.prediction),
+        model_version=row.model_version,
+    )
 
 
 def _projection(connection: sa.Connection) -> tuple[str | None, str]:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -60,11 +61,20 @@ class PredictionLog:
         """The prediction with this identifier, or None."""
         query = sa.select(PREDICTIONS).where(PREDICTIONS.c.prediction_id == prediction_id)
         with self._database.reading() as connection:
-            row = connection.execute(query).mappings().one_or_none()
-        if row is None:
-            return None
-        parsed = {name: json.loads(row[name]) for name in ("input", "prediction", "probabilities")}
-        return LoggedPrediction(**{**row, **parsed})
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _logged(row)
+
+    def newest(self, limit: int) -> list[LoggedPrediction]:
+        """The last predictions, in the order in which they were made, which is that of their identifiers."""
+        query = sa.select(PREDICTIONS).order_by(PREDICTIONS.c.prediction_id.desc()).limit(limit)
+        with self._database.reading() as connection:
+            return [_logged(row) for row in connection.execute(query)][::-1]
+
+    def count_after(self, prediction_id: str, limit: int) -> int:
+        """How many were made after this one; counted up to ``limit``."""
+        later = sa.select(PREDICTIONS.c.prediction_id).where(PREDICTIONS.c.prediction_id > prediction_id).limit(limit)
+        with self._database.reading() as connection:
+            return connection.execute(sa.select(sa.func.count()).select_from(later.subquery())).scalar_one()
 
     def last_used(self) -> dict[str, str]:
         """Every version that the log names, with the time of its newest prediction.
@@ -118,3 +128,8 @@ class PredictionLog:
 def _old(version: str, moment: str) -> sa.ColumnElement[bool]:
     # With the version, although it does not matter here: so the index that starts with it is used.
     return sa.and_(PREDICTIONS.c.model_version == version, PREDICTIONS.c.created_at < moment)
+
+
+def _logged(row: sa.Row[Any]) -> LoggedPrediction:
+    parsed = {name: json.loads(row._mapping[name]) for name in ("input", "prediction", "probabilities")}
+    return LoggedPrediction(**{**row._mapping, **parsed})

@@ -25,6 +25,7 @@ class Run:
     requested_at: str
     attempts: int
     metrics: dict[str, Any]
+    trigger_reason: str | None = None
     strategy: str | None = None
     started_at: str | None = None
     finished_at: str | None = None
@@ -48,15 +49,16 @@ class TrainingRuns:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def request(self, trigger: str, idempotency_key: str | None = None) -> Run:
+    def request(self, trigger: str, idempotency_key: str | None = None, trigger_reason: str | None = None) -> Run:
         """A new request; the same key again gives the first one."""
         with self._database.writing() as connection:
             if idempotency_key is not None:
-                query = sa.select(*COLUMNS).where(TRAINING_RUNS.c.idempotency_key == idempotency_key)
-                found = connection.execute(query).one_or_none()
+                found = _by_key(connection, idempotency_key)
                 if found:
-                    return _run(found)
-            run_id = self.request_within(connection, trigger, idempotency_key=idempotency_key)
+                    return found
+            run_id = self.request_within(
+                connection, trigger, idempotency_key=idempotency_key, trigger_reason=trigger_reason
+            )
             return self._get(connection, run_id)
 
     def request_within(
@@ -65,6 +67,7 @@ class TrainingRuns:
         trigger: str,
         feedback_row: int | None = None,
         idempotency_key: str | None = None,
+        trigger_reason: str | None = None,
     ) -> int:
         """Add a request to the caller's transaction; its number."""
         run_id = (connection.execute(sa.select(sa.func.max(TRAINING_RUNS.c.id))).scalar_one() or 0) + 1
@@ -72,6 +75,7 @@ class TrainingRuns:
             sa.insert(TRAINING_RUNS).values(
                 id=run_id,
                 trigger=trigger,
+                trigger_reason=trigger_reason,
                 state="requested",
                 idempotency_key=idempotency_key,
                 feedback_row=feedback_row,
@@ -182,6 +186,17 @@ class TrainingRuns:
         with self._database.reading() as connection:
             return connection.execute(sa.select(sa.func.count()).where(*sat)).scalar_one()
 
+    def requested_with(self, idempotency_key: str) -> Run | None:
+        """The run that was requested with this key, or None."""
+        with self._database.reading() as connection:
+            return _by_key(connection, idempotency_key)
+
+    def is_any_active(self) -> bool:
+        """Whether a run is requested or running."""
+        query = sa.select(TRAINING_RUNS.c.id).where(TRAINING_RUNS.c.state.in_(("requested", "running"))).limit(1)
+        with self._database.reading() as connection:
+            return connection.execute(query).one_or_none() is not None
+
     def newest(self, limit: int) -> list[Run]:
         """The last runs, newest first."""
         query = sa.select(*COLUMNS).order_by(TRAINING_RUNS.c.id.desc()).limit(limit)
@@ -216,6 +231,12 @@ class TrainingRuns:
 
 def _update(connection: sa.Connection, run_id: int, **values: Any) -> None:  # columns of several types
     connection.execute(sa.update(TRAINING_RUNS).where(TRAINING_RUNS.c.id == run_id).values(**values))
+
+
+def _by_key(connection: sa.Connection, idempotency_key: str) -> Run | None:
+    query = sa.select(*COLUMNS).where(TRAINING_RUNS.c.idempotency_key == idempotency_key)
+    found = connection.execute(query).one_or_none()
+    return _run(found) if found else None
 
 
 def _after(seconds: float) -> str:
