@@ -52,10 +52,16 @@ class NoTracking:
     def start(self, name):
         return None
 
-    def log(self, run_id, metrics, tags):
+    def record(self, record):
         pass
 
-    def register(self, manifest, folder, model, embedding):
+    def abandon(self, mlflow_run_id):
+        pass
+
+    def point(self, champion, previous, reason, actor):
+        pass
+
+    def drain(self):
         pass
 
 

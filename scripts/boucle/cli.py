@@ -130,9 +130,10 @@ def _open() -> tuple[Project, Places]:
 
 
 def _tracker(project: Project, places: Places) -> "Tracker":
+    from boucle.artifacts import Artifacts
     from boucle.tracking import MLflowTracker
 
-    return MLflowTracker(places.tracking, project.project.name, places.data)
+    return MLflowTracker(places.tracking, project.project.name, places.data, Artifacts(places.artifacts))
 
 
 def _say(step: str) -> Callable[[str], None]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from boucle.preparation import Preparation
 from boucle.promotion import Decision
 from boucle.publishing import Lineage, publish
 from boucle.store import Run, Store
-from boucle.tracking import Tracker
+from boucle.tracking import Record, Tracker
 from boucle.training import fingerprint, fitter, recipes, test_scores
 
 log = logging.getLogger(__name__)
@@ -176,7 +177,7 @@ class Trainer:
         mlflow_run_id = self.tracker.start(f"retrain {run.id}")
         self.store.runs.note(run, self.owner, mlflow_run_id=mlflow_run_id)
         exam = hold_exam(self.project, reference, champion, lesson)
-        verdict, reason, manifest, model = exam.decision.verdict, exam.decision.reason, None, None
+        verdict, reason, manifest = exam.decision.verdict, exam.decision.reason, None
         if exam.decision.promote:
             lineage = Lineage(
                 fingerprint(self.project, reference), champion.version, lesson.last_row, run.id, mlflow_run_id
@@ -188,9 +189,19 @@ class Trainer:
                 verdict, reason = "superseded", str(moved)
         version = manifest.version if manifest else None
         self._finish(run, verdict, reason, exam.metrics, version, exam.recipe.algorithm)
-        self.tracker.log(mlflow_run_id, exam.metrics, {"verdict": verdict, "reason": reason, "version": version or ""})
-        if manifest and model:
-            self.tracker.register(manifest, self.artifacts.root / manifest.version, model, reference.embedding)
+        self.tracker.record(
+            Record(
+                name=f"retrain {run.id}",
+                mlflow_run_id=mlflow_run_id,
+                started_at=datetime.fromisoformat(run.started_at or run.requested_at),
+                finished_at=datetime.now(UTC),
+                metric=self.project.training.metric,
+                metrics=dict(exam.metrics),
+                tags={"verdict": verdict, "reason": reason, "trigger": run.trigger, "parent_version": champion.version},
+                version=version,
+                alias="champion" if version else None,
+            )
+        )
 
     def _promote(self, run: Run, lineage: Lineage, reference: Preparation, model: Model, exam: Exam) -> Manifest:
         """Publish the winner, fitted on all rows, and point at it."""

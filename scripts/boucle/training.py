@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -11,10 +12,11 @@ from boucle.arrays import FloatArray, IndexArray
 from boucle.artifacts import Artifacts, Manifest
 from boucle.config import Project
 from boucle.errors import CorruptArtifact, ModelNotFound
+from boucle.exam import Challenger
 from boucle.models import Model, Recipe
 from boucle.preparation import Preparation, Report
 from boucle.publishing import Lineage, publish
-from boucle.tracking import Tracker
+from boucle.tracking import Record, Tracker
 
 
 def train(
@@ -25,7 +27,7 @@ def train(
     Raises:
         ChampionMoved: when somebody else promoted a version meanwhile.
     """
-    replaced = artifacts.champion_version()
+    started_at, replaced = datetime.now(UTC), artifacts.champion_version()
     compared = [(recipe, _cross_validate(recipe, preparation, project, report)) for recipe in recipes(project)]
     best, scores = max(compared, key=lambda pair: float(np.mean(pair[1])))
     report(f"fitting {best.algorithm} on {len(preparation.labels):,} rows")
@@ -43,8 +45,32 @@ def train(
     reason = f"best of {len(compared)} candidates by cross-validation"
     artifacts.promote(manifest.version, replacing=replaced, reason=reason, actor=actor)
     report(f"{manifest.version} is the champion: {best.algorithm}, {reason}")
-    tracker.log(mlflow_run_id, flat(metrics), {"version": manifest.version, "verdict": "promoted"})
-    tracker.register(manifest, artifacts.root / manifest.version, model, preparation.embedding)
+    tracker.record(
+        Record(
+            name=f"train {best.algorithm}",
+            mlflow_run_id=mlflow_run_id,
+            started_at=started_at,
+            finished_at=datetime.now(UTC),
+            metric=project.training.metric,
+            parameters={"algorithm": best.algorithm, **best.resolved},
+            metrics=dict(flat(metrics)),
+            tags={"verdict": "promoted", "reason": reason, "fingerprint": lineage.fingerprint},
+            challengers=tuple(
+                Challenger(
+                    name=recipe.algorithm,
+                    algorithm=recipe.algorithm,
+                    strategy="from scratch",
+                    parameters=recipe.resolved,
+                    score=float(np.mean(values)),
+                    validation=tuple(values),
+                )
+                for recipe, values in compared
+            ),
+            winner=best.algorithm,
+            version=manifest.version,
+            alias="champion",
+        )
+    )
     return manifest
 
 
