@@ -62,7 +62,7 @@ class Outbox:
                 raise
         except (Refused, ValidationError) as reason:
             aside = path.with_suffix(".refused")
-            log.warning("mlflow cannot take an entry; it is kept as %s: %s", aside, reason)
+            log.warning("mlflow refuses an entry (to offer it again, rename %s to .json): %s", aside, reason)
             path.rename(aside)
         else:
             path.unlink(missing_ok=True)

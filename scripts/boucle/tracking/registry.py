@@ -80,11 +80,13 @@ class Registry:
 
     def _aliases(self) -> dict[str, str]:
         try:
-            return dict(self._client.get_registered_model(self._name).aliases)
+            aliases = self._client.get_registered_model(self._name).aliases
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return {}
             raise
+        # The embedded store says 1, a server "1".
+        return {alias: str(number) for alias, number in aliases.items()}
 
     def _number(self, version: str, created_at: str | None = None) -> str | None:
         """MLflow's number of a version; of several that bore its name in the course of time, the newest."""
@@ -92,7 +94,7 @@ class Registry:
         if created_at:
             wanted += f" AND tags.created_at = '{created_at}'"
         found: list[Registered] = self._client.search_model_versions(wanted)
-        return max((one.version for one in found), key=int, default=None)
+        return max((str(one.version) for one in found), key=int, default=None)
 
     def _add(self, version: ModelVersion, record: Record, run_id: str) -> str:
         manifest = version.manifest

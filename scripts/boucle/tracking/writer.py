@@ -9,6 +9,7 @@ from pathlib import Path
 import mlflow
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from boucle.artifacts import Artifacts
 from boucle.exam import Challenger, Exam
@@ -20,7 +21,7 @@ from boucle.tracking.registry import Registry
 # The record that a run is made from, and the record that it holds whole.
 FROM, HOLDS = "boucle.record", "boucle.recorded"
 # Codes by which MLflow says that the request is wrong. Others, and errors of the network, may pass.
-REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST"}
+REFUSALS = {"INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST"}
 
 
 class Writer:
@@ -64,8 +65,10 @@ class Writer:
             if error.error_code in REFUSALS:
                 raise Refused(str(error)) from error
             raise
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            # A fault of ours, which would come again with every attempt and hold up all entries behind it.
+        except (OSError, SQLAlchemyError):
+            raise
+        except Exception as error:
+            # A fault of ours: it would come again with every attempt, and hold up all entries behind it.
             raise Refused(f"{type(error).__name__}: {error}") from error
 
     def _record(self, name: str, record: Record) -> None:
