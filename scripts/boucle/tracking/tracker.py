@@ -26,7 +26,7 @@ COMMIT_TAG = "mlflow.source.git.commit"
 
 
 class Tracker(Protocol):
-    """Where training is recorded. No method raises, and none waits more than seconds for MLflow."""
+    """Where training is recorded. No method raises; a server that is down costs a second, a silent one ten."""
 
     def start(self, name: str) -> str | None:
         """Begin a run; its identifier, or None when MLflow is away."""
@@ -117,7 +117,7 @@ class MLflowTracker:
     def _say_away(self, error: Exception) -> None:
         # Once an outage, or a trainer that tries every second would say nothing else.
         level = logging.DEBUG if self._away else logging.WARNING
-        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         log.log(level, "mlflow does not answer at %s; %d entries wait: %s", self._uri, self._waiting, reason)
         self._away = True
 

@@ -28,7 +28,9 @@ class Writer:
     """A connection to one tracking URI, for the runs of one project."""
 
     def __init__(self, uri: str, project: str, folder: Path, artifacts: Artifacts) -> None:
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        # What they would say of each attempt, the tracker says once an outage.
+        for chatty in ("mlflow", "urllib3.connectionpool"):
+            logging.getLogger(chatty).setLevel(logging.ERROR)
         self._project = project
         # A server chooses its own place for artifacts.
         self._location: Path | None = None
