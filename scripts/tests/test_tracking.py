@@ -330,7 +330,15 @@ class Died(BaseException):
 
 @pytest.mark.parametrize(
     "last",
-    ["create_run", "log_batch", "log_artifacts", "create_model_version", "set_registered_model_alias", "set_tag"],
+    [
+        "create_run",
+        "log_batch",
+        "log_artifacts",
+        "get_registered_model",
+        "create_model_version",
+        "set_registered_model_alias",
+        "set_tag",
+    ],
 )
 def test_a_record_whose_writer_is_killed_is_written_once(book, monkeypatch, last):
     publish_again(book.home)
@@ -354,6 +362,7 @@ def test_a_record_whose_writer_is_killed_is_written_once(book, monkeypatch, last
     assert sorted(names) == sorted(["train", "retrain 1", WINNER.name, LOSER.name])
     assert sorted(book.registered) == ["v1", "v2"]
     assert book.aliases == {"champion": "v2", "previous": "v1"}
+    assert sorted(model.name for model in book.client.search_logged_models([experiment])) == ["v1", "v2"]
     history = book.client.get_metric_history(book.runs()["retrain 1"].info.run_id, "training_accuracy")
     assert [point.step for point in history] == [1, 2, 3]
 

@@ -63,7 +63,7 @@ def _type_of(feature: Feature) -> DataType:
 
 def _encoder(contract: Contract) -> ColumnTransformer:
     """As `tabular.encode`, column for column: the scaler behind it knows columns by position."""
-    parts: list[tuple[str, Any, list[str]]] = []
+    parts: list[tuple[str, Any, list[str]]] = []  # scikit-learn has no common type for its transformers
     for is_category, features in groupby(contract.features, key=lambda feature: isinstance(feature, Category)):
         if not is_category:
             names = [feature.name for feature in features]
@@ -81,7 +81,7 @@ def _encoder(contract: Contract) -> ColumnTransformer:
     return ColumnTransformer(parts)
 
 
-def _answering(estimator: Any, contract: Contract) -> Any:
+def _answering(estimator: Any, contract: Contract) -> Any:  # nor for its estimators
     """The estimator, its classes called by their labels instead of by their positions."""
     if not hasattr(estimator, "classes_"):
         return estimator

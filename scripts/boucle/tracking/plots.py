@@ -8,12 +8,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from boucle.arrays import FloatArray
 from boucle.exam import Challenger, Exam
 from boucle.tracking.entries import Record
 
 CHAMPION, WINNER, OTHER, HARM, INK, FAINT = "#b45309", "#1d4ed8", "#94a3b8", "#dc2626", "#0f172a", "#e2e8f0"
-# No pyplot: it would keep every figure, and a state that threads share.
 DPI = 150
+
+# No pyplot here: it would keep every figure, and a state that threads share.
+Axes = Any  # matplotlib brings no types
 
 
 def comparison(record: Record) -> Figure:
@@ -53,9 +56,7 @@ def folds(exam: Exam, name: str) -> Figure:
     return figure
 
 
-def _scores(
-    axes: Any, metric: str, shown: Sequence[Challenger], best: Challenger | None, exam: Exam | None
-) -> None:  # matplotlib's types are skipped
+def _scores(axes: Axes, metric: str, shown: Sequence[Challenger], best: Challenger | None, exam: Exam | None) -> None:
     rows = [(one.name, one.score, one.validation, WINNER if one is best else OTHER, "o") for one in shown]
     if exam:
         per_fold = tuple(fold.champion for fold in exam.folds)
@@ -81,7 +82,7 @@ def _scores(
             label.set(color=row[3], fontweight="bold")
 
 
-def _difference(axes: Any, exam: Exam) -> None:
+def _difference(axes: Axes, exam: Exam) -> None:
     axes.set_yticks([])
     axes.set_ylim(-1, 1)
     axes.set_xlabel(f"gain of {exam.challenger} over {exam.champion}")
@@ -122,7 +123,7 @@ def _title(figure: Figure, name: str, verdict: str | None, reason: str | None) -
         )
 
 
-def _dress(axes: Any, grid: str) -> None:
+def _dress(axes: Axes, grid: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid, color=FAINT, lw=0.8)
     axes.set_axisbelow(True)
@@ -142,7 +143,7 @@ def _by_distance(challengers: Sequence[Challenger], best: Challenger | None) -> 
     return sorted(challengers, key=distance)
 
 
-def _numbers(values: Sequence[float | None]) -> Any:
+def _numbers(values: Sequence[float | None]) -> FloatArray:
     return np.array([np.nan if value is None else value for value in values], dtype=float)
 
 
