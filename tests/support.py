@@ -52,10 +52,13 @@ class NoTracking:
     def start(self, name):
         return None
 
+    def record(self, record):
+        pass
+
     def abandon(self, mlflow_run_id):
         pass
 
-    def record(self, record):
+    def point(self, champion, previous, reason, actor):
         pass
 
     def drain(self):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 READY_SECONDS = 120.0
+TRIGGER_SECONDS = 2.0
+DRAIN_SECONDS = 60.0  # a server that accepts and never answers costs ten of them
 MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
 
 IfChanged = Annotated[bool, typer.Option("--if-changed", help="Do nothing when data and project.toml are as before.")]
@@ -73,7 +75,9 @@ def trainer(
     ] = None,
 ) -> None:
     """Carry out training requests as they come, for ever."""
-    from boucle.supervision import Supervisor
+    from boucle.supervision import Chore, Supervisor
+    from boucle.tracking.follower import AliasFollower
+    from boucle.triggers import Triggers
 
     # Predictions come first: training takes the processor time that serving leaves.
     os.nice(10)
@@ -81,13 +85,18 @@ def trainer(
     # As an exit and not a death: the run under way is ended with its supervisor.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     made = _trainer(pulse, owner=None)
+    triggers = Triggers(made.project, made.data, made.artifacts, made.store)
     Supervisor(
         runs=made.store.runs,
         artifacts=made.artifacts,
         owner=made.owner,
         time_limit_seconds=made.project.training.time_limit_seconds,
         carry_out_next=partial(_carry_out_next, pulse, made.owner),
-        chores=made.tracker.drain,
+        chores=[
+            Chore(TRIGGER_SECONDS, lambda: triggers.check(datetime.now(UTC))),
+            Chore(TRIGGER_SECONDS, AliasFollower(made.tracker, made.artifacts).check),
+            Chore(DRAIN_SECONDS, made.tracker.drain),
+        ],
         beat=made.beat,
     ).work()
 
@@ -192,8 +201,12 @@ def _trainer(pulse: Path | None, owner: str | None) -> "Trainer":
 
 def _carry_out_next(pulse: Path | None, owner: str) -> None:
     """What a child process of the trainer does."""
+    from boucle import pruning
+
     _log()
-    _trainer(pulse, owner).carry_out_next()
+    trainer = _trainer(pulse, owner)
+    trainer.carry_out_next()
+    pruning.prune(trainer.project, trainer.artifacts, trainer.store, datetime.now(UTC))
 
 
 def _log() -> None:
@@ -206,9 +219,10 @@ def _open() -> tuple[Project, Places]:
 
 
 def _tracker(project: Project, places: Places) -> "Tracker":
+    from boucle.artifacts import Artifacts
     from boucle.tracking import MLflowTracker
 
-    return MLflowTracker(places.tracking, project.project.name, places.data)
+    return MLflowTracker(places.tracking, project.project.name, places.data, Artifacts(places.artifacts))
 
 
 def _say(step: str) -> Callable[[str], None]:

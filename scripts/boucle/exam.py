@@ -1,5 +1,6 @@
 """What an exam found: the record that the store keeps, MLflow shows and the webapp draws."""
 
+import math
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -54,3 +55,8 @@ class Exam(Frozen):
     strict: bool
     folds: tuple[Fold, ...]
     challengers: tuple[Challenger, ...]
+
+
+def defined(score: float) -> float | None:
+    """The score, or None for NaN and infinity, which JSON cannot say."""
+    return score if math.isfinite(score) else None

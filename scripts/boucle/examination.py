@@ -11,7 +11,7 @@ from boucle.arrays import FloatArray, IndexArray, Labels
 from boucle.config import PromotionSection
 from boucle.engine import Engine, Task
 from boucle.errors import NotEnoughData
-from boucle.exam import Challenger, Exam, Fold
+from boucle.exam import Challenger, Exam, Fold, defined
 from boucle.models import Model, Recipe
 from boucle.promotion import Decision
 
@@ -110,10 +110,10 @@ def hold(
         rows=len(labels),
         look=look,
         champion=version,
-        champion_score=_defined(comparison.champion),
+        champion_score=defined(comparison.champion),
         challenger=winner.recipe.name,
-        challenger_score=_defined(comparison.challenger),
-        difference=_defined(comparison.difference),
+        challenger_score=defined(comparison.challenger),
+        difference=defined(comparison.difference),
         lower=decision.lower,
         upper=decision.upper,
         margin=rule.margin,
@@ -123,8 +123,8 @@ def hold(
             Fold(
                 first_row=int(lesson.rows[begin]),
                 last_row=int(lesson.rows[end - 1]),
-                champion=_defined(evaluation.score(metric, labels[begin:end], answers[begin:end])),
-                challenger=_defined(evaluation.score(metric, labels[begin:end], followed[begin:end])),
+                champion=defined(evaluation.score(metric, labels[begin:end], answers[begin:end])),
+                challenger=defined(evaluation.score(metric, labels[begin:end], followed[begin:end])),
             )
             for begin, end in folds
         ),
@@ -171,7 +171,7 @@ def _sheets(
             evaluation.score(metric, lesson.exam_labels[begin:end], fold)
             for fold, (begin, end) in zip(outputs, folds, strict=True)
         ]
-        training = tuple(None if part is None else _defined(part[1]) for part in parts)
+        training = tuple(None if part is None else defined(part[1]) for part in parts)
         sheets.append(_Sheet(recipe, np.concatenate(outputs), tuple(validation), training))
     return sheets
 
@@ -222,11 +222,7 @@ def _challenger(sheet: _Sheet, metric: str, labels: Labels) -> Challenger:
         algorithm=sheet.recipe.algorithm,
         strategy=sheet.recipe.strategy,
         parameters=dict(sheet.recipe.parameters),
-        score=_defined(evaluation.score(metric, labels, sheet.outputs)),
-        validation=tuple(_defined(value) for value in sheet.validation),
+        score=defined(evaluation.score(metric, labels, sheet.outputs)),
+        validation=tuple(defined(value) for value in sheet.validation),
         training=sheet.training,
     )
-
-
-def _defined(value: float) -> float | None:
-    return value if np.isfinite(value) else None

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,6 @@ from boucle.models import Recipe
 from boucle.preparation import Preparation
 from boucle.publishing import Lineage, publish
 from boucle.store import Run, Store
-from boucle.store.database import now
 from boucle.tracking import Record, Tracker
 
 log = logging.getLogger(__name__)
@@ -149,7 +149,6 @@ class Trainer:
             reason, manifest = self.artifacts.champion().reason, champion.manifest
             self._finish(run, Outcome("promoted", reason, run.exam, None, manifest))
             return
-        started_at = now()
         self.store.runs.note(run, self.owner, parent_version=champion.version)
         reference, lesson = gather(
             self.store, preparation.load(self.data), champion, self.project.training.new_class_rows
@@ -162,7 +161,9 @@ class Trainer:
         self.store.runs.note(run, self.owner, mlflow_run_id=mlflow_run_id)
         outcome = self._examine(run, champion, reference, lesson, mlflow_run_id)
         self._finish(run, outcome)
-        self.tracker.record(_record(run, outcome, started_at, mlflow_run_id))
+        self.tracker.record(
+            _record(run, outcome, training.metric_of(self.project, champion.contract.target), mlflow_run_id)
+        )
 
     def _examine(
         self, run: Run, champion: ModelVersion, reference: Preparation, lesson: Lesson, mlflow_run_id: str | None
@@ -238,6 +239,9 @@ class Trainer:
         try:
             self.store.runs.finish(run, self.owner, "failed", {}, reason=reason)
             log.error("run %d failed: %s", run.id, reason)
+            begun = self.store.runs.get(run.id).mlflow_run_id
+            if begun:
+                self.tracker.abandon(begun)
         except LeaseLost as lost:
             log.warning("%s", lost)
 
@@ -305,19 +309,19 @@ def _figures(exam: Exam) -> dict[str, float]:
     return {name: value for name, value in figures.items() if value is not None}
 
 
-def _record(run: Run, outcome: Outcome, started_at: str, mlflow_run_id: str | None) -> Record:
+def _record(run: Run, outcome: Outcome, metric: str, mlflow_run_id: str | None) -> Record:
     exam, manifest = outcome.exam, outcome.manifest
     bounds = {"difference": exam.difference, "lower": exam.lower, "upper": exam.upper} if exam else {}
     lineage = training.tags_of(manifest) if manifest else {}
     return Record(
         name=f"retrain {run.id}",
         mlflow_run_id=mlflow_run_id,
-        started_at=started_at,
-        finished_at=now(),
+        started_at=datetime.fromisoformat(run.started_at or run.requested_at),
+        finished_at=datetime.now(UTC),
+        metric=metric,
         parameters={"recipe": outcome.recipe.name, **outcome.recipe.parameters} if outcome.recipe else {},
         metrics={**(_figures(exam) if exam else {}), **bounds},
         tags={"trigger": run.trigger, "verdict": outcome.verdict, "reason": outcome.reason, **lineage},
-        challengers=exam.challengers if exam else (),
         exam=exam,
         version=manifest.version if manifest else None,
         alias=None if manifest is None else "champion" if outcome.verdict == "promoted" else "challenger",

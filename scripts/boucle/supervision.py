@@ -3,7 +3,7 @@
 import logging
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,7 +14,13 @@ from boucle.store import Run, TrainingRuns
 
 log = logging.getLogger(__name__)
 
-CHORES_EVERY_SECONDS = 5.0
+
+@dataclass(frozen=True)
+class Chore:
+    """What is to be done every so many seconds while no run is."""
+
+    seconds: float
+    do: Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -29,21 +35,20 @@ class Supervisor:
     owner: str
     time_limit_seconds: float
     carry_out_next: Callable[[], None]
-    chores: Callable[[], None]
+    chores: Sequence[Chore]
     beat: Callable[[], None]
 
     def work(self, poll_seconds: float = 0.5) -> None:
         """Carry out requests as they come, for ever."""
         self.artifacts.sweep()
         log.info("trainer waits for requests")
-        away, rested = False, 0.0
+        away, done = False, [0.0] * len(self.chores)
         while True:
             try:
                 if self.runs.is_due():
                     self.carry_out_one()
-                elif time.monotonic() - rested > CHORES_EVERY_SECONDS:
-                    self.chores()
-                    rested = time.monotonic()
+                else:
+                    self._do_what_is_due(done)
                 away = False
                 self.beat()
             except SQLAlchemyError:
@@ -51,6 +56,12 @@ class Supervisor:
                     log.exception("the store does not answer; the trainer waits for it")
                 away = True
             time.sleep(poll_seconds)
+
+    def _do_what_is_due(self, done: list[float]) -> None:
+        for position, chore in enumerate(self.chores):
+            if time.monotonic() - done[position] > chore.seconds:
+                done[position] = time.monotonic()
+                chore.do()
 
     def carry_out_one(self) -> None:
         """Carry out one run in a process of its own; past the time limit it is killed, and cannot promote any more."""

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -13,11 +15,10 @@ from boucle.artifacts import Artifacts, Manifest
 from boucle.config import Algorithm, Project
 from boucle.contract import Quantity, Target
 from boucle.errors import CorruptArtifact, InvalidProject, ModelNotFound
-from boucle.exam import Challenger
+from boucle.exam import Challenger, defined
 from boucle.models import Model, Recipe
 from boucle.preparation import Preparation, Report
 from boucle.publishing import Lineage, publish
-from boucle.store.database import now
 from boucle.tracking import Record, Tracker
 
 
@@ -29,13 +30,16 @@ def train(
     Raises:
         ChampionMoved: when somebody else promoted a version meanwhile.
     """
-    started_at, replaced = now(), artifacts.champion_version()
+    started_at, replaced = datetime.now(UTC), artifacts.champion_version()
+    mlflow_run_id = tracker.start("train")
     metric = metric_of(project, preparation.contract.target)
     compared = [
         _cross_validate(recipe, preparation, metric, project.training.folds, report)
         for recipe in candidates(project, preparation.contract.target)
     ]
-    best, challenger = max(compared, key=lambda pair: evaluation.goodness(metric, pair[1].score or 0.0))
+    best, challenger = max(
+        compared, key=lambda pair: evaluation.goodness(metric, math.nan if pair[1].score is None else pair[1].score)
+    )
     report(f"fitting {best.algorithm} on {len(preparation.labels):,} rows")
     model = models.fit(best, preparation.vectors, preparation.labels, preparation.contract.target.n_classes)
     scores = [value for value in challenger.validation if value is not None]
@@ -43,7 +47,6 @@ def train(
         "cross-validation": {metric: float(np.mean(scores)), f"{metric}_std": float(np.std(scores))},
         "held-out test rows": test_scores(model, preparation),
     }
-    mlflow_run_id = tracker.start(f"train {best.algorithm}")
     reason = f"best of {len(compared)} candidates by cross-validation"
     lineage = Lineage(
         fingerprint(project, preparation), metric, reason=reason, parent_version=replaced, mlflow_run_id=mlflow_run_id
@@ -53,15 +56,16 @@ def train(
     report(f"{manifest.version} is the champion: {best.algorithm}, {reason}")
     tracker.record(
         Record(
-            name=f"train {best.algorithm}",
+            name="train",
             mlflow_run_id=mlflow_run_id,
             started_at=started_at,
-            finished_at=now(),
+            finished_at=datetime.now(UTC),
+            metric=metric,
             parameters={"algorithm": manifest.algorithm, "strategy": manifest.strategy, **manifest.parameters},
             metrics=flat(metrics),
             tags={"trigger": actor, "verdict": "promoted", "reason": reason, **tags_of(manifest)},
             challengers=tuple(challenger for _, challenger in compared),
-            exam=None,
+            winner=challenger.name,
             version=manifest.version,
             alias="champion",
         )
@@ -167,9 +171,9 @@ def _showing(recipe: Recipe, validation: Sequence[float], training: Sequence[flo
         algorithm=recipe.algorithm,
         strategy=recipe.strategy,
         parameters=dict(recipe.parameters),
-        score=float(np.mean(validation)),
-        validation=tuple(validation),
-        training=tuple(training),
+        score=defined(float(np.mean(validation))),
+        validation=tuple(defined(value) for value in validation),
+        training=tuple(defined(value) for value in training),
     )
 
 
