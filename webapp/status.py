@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from webapp.answers import Loop, Models, TrainingRun
 from webapp.client import ApiClient, ApiDown, ApiProblem
-from webapp.texts import clock, count, plain
+from webapp.learning import Loop, Models, TrainingRun
+from webapp.texts import clock, count, next_retraining, plain
 
 REFRESH_SECONDS = 2
 
@@ -68,7 +68,7 @@ def _announce_takeover(before: Models | None, now: Models | None) -> None:
 def _draw(loop: Loop, models: Models) -> None:
     with st.container(horizontal=True, gap="small"):
         st.badge("API up", icon=":material/check_circle:", color="green")
-        if any(run.is_active for run in loop.runs):
+        if loop.active_runs:
             st.badge("training", icon=":material/model_training:", color="blue")
     with st.container(key="status_version", gap=None):
         st.caption("Serving version")
@@ -85,10 +85,9 @@ def _draw(loop: Loop, models: Models) -> None:
         st.caption("Feedback")
         st.markdown(f"#### {count(loop.feedback_rows, 'row')}")
     with st.container(key="rows_missing"):
-        st.progress(
-            min(1.0, max(0.0, 1 - loop.rows_to_next_retraining / max(loop.k, 1))),
-            text=f"{count(loop.rows_to_next_retraining, 'row')} to the next retraining",
-        )
+        if loop.k and loop.rows_to_next_retraining is not None:
+            share = min(1.0, max(0.0, 1 - loop.rows_to_next_retraining / loop.k))
+            st.progress(share, text=next_retraining(loop.rows_to_next_retraining))
     with st.container(key="status_run", gap=None):
         st.caption("Last training run")
         _draw_run(loop.runs[0] if loop.runs else None)

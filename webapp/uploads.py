@@ -9,7 +9,8 @@ from typing import cast
 import pandas as pd
 from pydantic import JsonValue
 
-from webapp.answers import Datum, Label, Schema
+from webapp.answers import Datum, Label
+from webapp.schema import Schema
 from webapp.texts import count
 
 ALLOWED = "Allowed, in UTF-8: CSV (with a header line) or JSON (an array of objects, one object, or one per line)."
