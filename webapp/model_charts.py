@@ -42,7 +42,7 @@ def scores(models: Sequence[ModelVersion]) -> Chart:
         color=alt.condition(alt.datum.champion, alt.value(ACCENT), alt.value("#94a3b8"))
     )
     texts = base.mark_text(dy=-14, color=INK).encode(text=alt.Text("score:Q", format=".3f"))
-    return alt.layer(line, points, texts).properties(height=240)
+    return alt.layer(line, points, texts).properties(height=260)
 
 
 def gain(exam: Exam) -> Chart:
@@ -79,14 +79,14 @@ def gain(exam: Exam) -> Chart:
     found = pd.DataFrame(
         {"x": [exam.difference], "gain": [exam.difference], "lower": [exam.lower], "upper": [exam.upper]}
     )
-    middle = alt.Chart(found).encode(y=alt.value(62), tooltip=tooltip)
+    middle = alt.Chart(found).encode(y=alt.value(64), tooltip=tooltip)
     if exam.lower is not None and exam.upper is not None:
         layers.append(middle.mark_rule(color=INK, strokeWidth=3).encode(x=alt.X("lower:Q", scale=scale), x2="upper:Q"))
         layers += [
             middle.mark_tick(color=INK, thickness=3, height=16).encode(x=f"{end}:Q") for end in ("lower", "upper")
         ]
     layers.append(middle.mark_point(filled=True, size=220, opacity=1, color=_color(exam, harm)).encode(x=x))
-    return alt.layer(*layers).properties(height=110)
+    return alt.layer(*layers).properties(height=170)
 
 
 def _color(exam: Exam, harm: float) -> str:
@@ -134,7 +134,7 @@ def challengers(exam: Exam) -> Chart:
             color=best,
             tooltip=["challenger:N", score],
         ),
-    ).properties(height=max(110, 30 * len(order)))
+    ).properties(height=max(170, 70 + 34 * len(order)))
 
 
 def reigns(models: Models, now: datetime) -> Chart:
@@ -173,10 +173,10 @@ def reigns(models: Models, now: datetime) -> Chart:
         tooltip=["version:N", "how:N", "from:N", "until:N", "replaced:N", "reason:N", "by:N"],
     )
     x = alt.X("begin:T", title=None, axis=alt.Axis(grid=False, tickCount=6, labelOverlap=True))
-    bars = base.mark_bar(height=14, cornerRadius=4).encode(x=x, x2="end:T")
+    bars = base.mark_bar(height=14).encode(x=x, x2="end:T")
     # A reign of seconds in a history of weeks would be no wider than nothing.
-    starts = base.mark_point(filled=True, size=120, opacity=1).encode(x=x)
-    return alt.layer(bars, starts).properties(height=70 + 30 * len(lanes))
+    starts = base.mark_tick(thickness=5, height=14).encode(x=x)
+    return alt.layer(bars, starts).properties(height=90 + 34 * len(lanes))
 
 
 def _newest_first(versions: Sequence[str]) -> list[str]:

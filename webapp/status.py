@@ -7,6 +7,7 @@ import streamlit as st
 from webapp.client import ApiClient, ApiDown, ApiProblem
 from webapp.learning import Loop, Models, TrainingRun
 from webapp.texts import clock, count, next_retraining, plain
+from webapp.views import promotion
 
 REFRESH_SECONDS = 2
 
@@ -54,7 +55,8 @@ def _ask(api: ApiClient) -> Status:
 def _announce_takeover(before: Models | None, now: Models | None) -> None:
     # Remembered apart from the status: a version that took over during an outage is news too.
     seen = st.session_state.get("champion_seen") or (before.champion if before else None)
-    if not now or not now.champion:
+    # A toast would take the place of an open dialog: the news waits until it is closed.
+    if not now or not now.champion or promotion.is_asking():
         return
     st.session_state["champion_seen"] = now.champion
     if seen and seen != now.champion:

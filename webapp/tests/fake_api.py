@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from streamlit.testing.v1 import AppTest
 
 SCORES = {"v1": 0.841, "v2": 0.872, "v3": 0.857, "v4": 0.901, "v5": 0.893}
 
@@ -200,3 +201,22 @@ def served(api: FakeApi, port: int = 0) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(10)
+
+
+def drawn(view: str, url: str) -> AppTest:
+    """One page with the strip at its side, not yet run; AppTest cannot navigate to pages that are functions."""
+    return AppTest.from_function(_draw, kwargs={"view": view, "url": url}, default_timeout=30)
+
+
+def _draw(view, url):
+    import importlib
+
+    import streamlit as st
+
+    from webapp import status
+    from webapp.client import ApiClient
+
+    api = ApiClient(url)
+    with st.sidebar:
+        status.show(api)
+    importlib.import_module(f"webapp.views.{view}").show(api, api.schema())

@@ -1,5 +1,6 @@
 """The versions: who serves and why, what the last exam found, who served before, and the way to another one."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +11,7 @@ from webapp import model_charts, status, verdicts
 from webapp.client import ApiClient, ApiDown, ApiProblem
 from webapp.learning import Loop, Models, ModelVersion, TrainingRun
 from webapp.schema import Schema
-from webapp.texts import age, clock, metric_name, next_retraining, plain, show_error
+from webapp.texts import age, clock, metric_title, next_retraining, plain, show_error
 from webapp.views import promotion, training
 
 TABLE_HEIGHT = 280
@@ -55,6 +56,10 @@ def _show_champion(models: Models) -> None:
         st.markdown(f"## {plain(models.champion)}")
         if models.promoted_at:
             st.markdown(f"since {clock(models.promoted_at)}, {age(models.promoted_at)}")
+        if champion.score is not None:
+            before = models.find(models.previous)
+            compared = f" ({plain(before.version)}: {before.score:.3f})" if before and before.score is not None else ""
+            st.markdown(f"{plain(metric_title(champion.metric))} {champion.score:.3f} on held-out rows{compared}")
         by = f" (by {plain(models.actor)})" if models.actor else ""
         if models.reason:
             st.caption(f"Why: {plain(models.reason)}{by}")
@@ -140,16 +145,19 @@ def _show_versions(api: ApiClient, loop: Loop, models: Models) -> None:
     # A new version moves the rows: another key, so that the choice follows its version and not its place.
     key = f"versions_{versions[0]}_{len(versions)}"
     rows = [versions.index(chosen)] if chosen in versions else []
-    score = f"held-out {metric_name(models.models[0].metric)}"
+    metric = metric_title(models.models[0].metric)
     st.dataframe(
-        _table(models, score),
+        _table(models),
         hide_index=True,
         height=min(TABLE_HEIGHT, 38 + 35 * len(versions)),
         placeholder="",
         column_config={
-            score: st.column_config.NumberColumn(format="%.4f"),
-            "exam": st.column_config.NumberColumn(format="%.4f", help="its score in the exam that it sat"),
-            "champion then": st.column_config.NumberColumn(format="%.4f", help="the champion's score in that exam"),
+            name: st.column_config.NumberColumn(format="%.4f", help=f"{metric} {where}")
+            for name, where in (
+                ("held-out", "on rows that no version has learnt"),
+                ("in exam", "in the exam that it sat"),
+                ("champion then", "of the champion in that exam"),
+            )
         },
         key=key,
         on_select=_choose(key, versions),
@@ -171,7 +179,7 @@ def _choose(key: str, versions: list[str]) -> Callable[[], None]:
     return choose
 
 
-def _table(models: Models, score: str) -> pd.DataFrame:
+def _table(models: Models) -> pd.DataFrame:
     exams = [model.metrics.get("exam", {}) for model in models.models]
     roles = {models.previous: "previous", models.champion: "champion"}
     return pd.DataFrame(
@@ -180,8 +188,8 @@ def _table(models: Models, score: str) -> pd.DataFrame:
             "role": [roles.get(model.version, "") for model in models.models],
             "verdict": [model.verdict or "" for model in models.models],
             "recipe": [model.recipe for model in models.models],
-            score: pd.Series([model.score for model in models.models], dtype=float),
-            "exam": pd.Series([exam.get("challenger") for exam in exams], dtype=float),
+            "held-out": pd.Series([model.score for model in models.models], dtype=float),
+            "in exam": pd.Series([exam.get("challenger") for exam in exams], dtype=float),
             "champion then": pd.Series([exam.get("champion") for exam in exams], dtype=float),
             "rows": [model.rows for model in models.models],
             "created": [clock(model.created_at) for model in models.models],
@@ -204,7 +212,8 @@ def _show_version(api: ApiClient, model: ModelVersion, loop: Loop, models: Model
         card = _card(api, model)
         if card:
             with st.expander("Model card", expanded=True, icon=":material/description:", key="model_card"):
-                st.markdown(card)
+                # Below the page's own headings.
+                st.markdown(re.sub(r"^#(?=#* )", "####", card, flags=re.MULTILINE))
 
 
 def _reason(model: ModelVersion, loop: Loop, models: Models) -> str | None:

@@ -34,6 +34,11 @@ def offer(models: Models, version: str) -> None:
         st.rerun()
 
 
+def is_asking() -> bool:
+    """Whether the dialog is open."""
+    return WISH in st.session_state
+
+
 def show_dialog(api: ApiClient) -> None:
     """The open question, if there is one, until it is answered or put away."""
     wish = st.session_state.get(WISH)
