@@ -50,7 +50,7 @@ def gain(exam: Exam) -> Chart:
     known = [x for x in (exam.difference, exam.lower, exam.upper) if x is not None]
     harm = exam.margin if exam.strict else -exam.tolerance
     low, high = min([*known, harm, 0.0]), max([*known, exam.margin, 0.0])
-    room = max(high - low, 0.01) * 0.18
+    room = max(high - low, 0.01) * 0.25
     # Data of its own for every layer: Vega would draw a mark per row, one over the other.
     scale = alt.Scale(domain=[low - room, high + room], nice=False, zero=False)
     style = "+.1%" if is_error(exam.metric) else "+.3f"
@@ -67,8 +67,8 @@ def gain(exam: Exam) -> Chart:
             color=alt.Color("zone:N", scale=alt.Scale(domain=["harm", "win"], range=[BAD, ACCENT]), legend=None),
         )
     )
-    edges = [(harm, True, "must lie right of here" if exam.strict else "too harmful")]
-    edges += [] if exam.strict else [(exam.margin, False, "a win")]
+    edges = [(harm, True, "not enough" if exam.strict else "harm")]
+    edges += [] if exam.strict else [(exam.margin, False, "win")]
     layers: list[alt.Chart] = [bands]
     for edge, is_left, text in edges:
         line = alt.Chart(pd.DataFrame({"x": [edge], "text": [text]})).encode(x=x)
@@ -140,43 +140,48 @@ def challengers(exam: Exam) -> Chart:
 def reigns(models: Models, now: datetime) -> Chart:
     """Who was champion from when until when, a lane per version, newest on top: a rollback steps down."""
     lanes = list(dict.fromkeys(reign.version for reign in models.history))[:MOST_LANES]
-    shown = [reign for reign in models.history if reign.version in lanes]
-    earlier: set[str] = set()
-    kinds = {}
-    for reign in reversed(models.history):
-        kinds[reign.since] = "rolled back" if reign.version in earlier else "promoted"
-        earlier.add(reign.version)
-    table = pd.DataFrame(
-        {
-            "version": [reign.version for reign in shown],
-            "begin": [reign.since for reign in shown],
-            "end": [reign.until or now for reign in shown],
-            "kind": ["serving" if reign.until is None else kinds[reign.since] for reign in shown],
-            "how": [kinds[reign.since] for reign in shown],
-            "from": [clock(reign.since) for reign in shown],
-            "until": [clock(reign.until) or "now" for reign in shown],
-            "replaced": [reign.previous or "nothing" for reign in shown],
-            "reason": [reign.reason for reign in shown],
-            "by": [reign.actor for reign in shown],
-        }
-    )
-    base = alt.Chart(table).encode(
-        y=alt.Y(
-            "version:N", sort=_newest_first(lanes), title=None, axis=alt.Axis(ticks=False, domain=False, grid=True)
-        ),
-        color=alt.Color(
-            "kind:N",
-            title=None,
-            scale=alt.Scale(domain=["serving", "promoted", "rolled back"], range=[ACCENT, GREY, AMBER]),
-            legend=alt.Legend(orient="top", direction="horizontal"),
-        ),
+    scale = alt.Scale(domain=["serving", "promoted", "rolled back"], range=[ACCENT, GREY, AMBER])
+    legend = alt.Legend(orient="top", direction="horizontal")
+    lane = alt.Axis(ticks=False, domain=False, grid=True)
+    base = alt.Chart(_reign_table(models, now, lanes)).encode(
+        x=alt.X("begin:T", title=None, axis=alt.Axis(grid=False, tickCount=6, labelOverlap=True)),
+        y=alt.Y("version:N", sort=_newest_first(lanes), title=None, axis=lane),
         tooltip=["version:N", "how:N", "from:N", "until:N", "replaced:N", "reason:N", "by:N"],
     )
-    x = alt.X("begin:T", title=None, axis=alt.Axis(grid=False, tickCount=6, labelOverlap=True))
-    bars = base.mark_bar(height=14).encode(x=x, x2="end:T")
-    # A reign of seconds in a history of weeks would be no wider than nothing.
-    starts = base.mark_tick(thickness=5, height=14).encode(x=x)
+    bars = base.mark_bar(height=14).encode(
+        x2="end:T", color=alt.Color("kind:N", title=None, scale=scale, legend=legend)
+    )
+    # A reign of seconds in a history of weeks would be no wider than nothing; and how the one that serves came about.
+    starts = base.mark_tick(thickness=5, height=14, opacity=1).encode(
+        color=alt.Color("how:N", scale=scale, legend=None)
+    )
     return alt.layer(bars, starts).properties(height=90 + 34 * len(lanes))
+
+
+def _reign_table(models: Models, now: datetime, lanes: Sequence[str]) -> pd.DataFrame:
+    rows = []
+    for place, reign in enumerate(models.history):
+        came_back = any(past.version == reign.version for past in models.history[place + 1 :])
+        how = "rolled back" if came_back else "promoted"
+        kind = how if reign.until else "serving"
+        if reign.version in lanes:
+            rows.append(
+                {
+                    "version": reign.version,
+                    "begin": reign.since,
+                    "end": reign.until or now,
+                    "kind": kind,
+                    # Also of the version that serves one sees that it came back.
+                    "start": how if came_back else kind,
+                    "how": how,
+                    "from": clock(reign.since),
+                    "until": clock(reign.until) or "now",
+                    "replaced": reign.previous or "nothing",
+                    "reason": reign.reason,
+                    "by": reign.actor,
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def _newest_first(versions: Sequence[str]) -> list[str]:

@@ -63,7 +63,8 @@ def table(batch: Batch, schema: Schema) -> pd.DataFrame:
 def _classes(batch: Batch, schema: Schema, rows: range) -> dict[str, pd.Series]:
     answers, labels = batch.predictions, batch.labels
     predicted = [label_text(answers[row].prediction) if row in answers else None for row in rows]
-    actual = [label_text(labels[row]) if row in labels else None for row in rows]
+    true = batch.upload.new_classes | labels
+    actual = [label_text(true[row]) if row in true else None for row in rows]
     # A column of nothing but None has no type of its own; the editor needs to know that labels are text.
     columns = {"predicted": pd.Series(predicted, dtype=object), true_column(schema): pd.Series(actual, dtype="string")}
     if batch.upload.labels is not None:

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict
 
 from webapp.answers import Datum, Label, label_text
 
+# How tables write that a label is missing.
+NO_CLASS = ("", "?", "-", "na", "n/a", "nan", "null", "none", "unknown")
+
 
 @dataclass(frozen=True)
 class Field:
@@ -72,7 +75,7 @@ class Schema:
     def new_class(self, cell: object) -> Label | None:
         """The class that a text names, in the JSON type of the known ones; None when it is known or cannot be one."""
         text = _text(cell)
-        if not text or cell is None or self.is_numeric or self.label(text) is not None:
+        if cell is None or text.lower() in NO_CLASS or self.is_numeric or self.label(text) is not None:
             return None
         if all(isinstance(label, str) for label in self.labels):
             return text

@@ -15,6 +15,7 @@ from webapp.schema import Schema
 from webapp.texts import count, next_retraining, plain, set_aside, show_error
 
 TABLE_HEIGHT = 390
+MOST_NEW_CLASSES = 5
 
 
 def show(api: ApiClient, schema: Schema) -> None:
@@ -43,6 +44,7 @@ def show(api: ApiClient, schema: Schema) -> None:
                 placeholder="",
             )
         predicted = batch.predictions
+        labels = _offer_new_classes(batch) | labels
         labels = {row: label for row, label in labels.items() if row in predicted}
         _show_ways_out(api, batch, table, labels)
         if schema.is_numeric and batch.errors:
@@ -111,6 +113,21 @@ def _show_summary(batch: Batch, schema: Schema) -> None:
             st.metric("Off by, on average", f"{sum(errors) / len(errors):,.4g}", border=True)
         elif batch.agreement is not None and not schema.is_numeric:
             st.metric("Agreement", f"{batch.agreement:.1%}", border=True)
+
+
+def _offer_new_classes(batch: Batch) -> dict[int, Label]:
+    """The labels of classes nobody has seen yet, if the user wants to send them: a slip of the pen looks the same."""
+    new = batch.upload.new_classes
+    if not new:
+        return {}
+    names = sorted({label_text(label) for label in new.values()})
+    shown = ", ".join(names[:MOST_NEW_CLASSES]) + ("…" if len(names) > MOST_NEW_CLASSES else "")
+    wanted = st.toggle(
+        f"Also send {count(len(new), 'label')} of a class never seen: {plain(shown)}",
+        key=f"new_classes_{batch.file_id}",
+        help="They are kept aside, and learnt when there are enough rows of the class.",
+    )
+    return new if wanted else {}
 
 
 def _show_residuals(batch: Batch, schema: Schema) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from webapp import model_charts, status, verdicts
 from webapp.client import ApiClient, ApiDown, ApiProblem
-from webapp.learning import Loop, Models, ModelVersion, TrainingRun
+from webapp.learning import Exam, Loop, Models, ModelVersion, TrainingRun
 from webapp.schema import Schema
 from webapp.texts import age, clock, metric_title, next_retraining, plain, show_error
 from webapp.views import promotion, training
@@ -101,10 +101,17 @@ def _show_exam(run: TrainingRun | None) -> None:
         else:
             st.markdown("**Gain of the best challenger**")
             st.altair_chart(model_charts.gain(run.exam), key="gain_chart")
+            st.caption(_how_to_read(run.exam))
     with challengers:
         if any(one.score is not None for one in run.exam.challengers):
             st.markdown("**Every challenger**")
             st.altair_chart(model_charts.challengers(run.exam), key="challengers_chart")
+
+
+def _how_to_read(exam: Exam) -> str:
+    if exam.strict:
+        return "The true gain lies within the line. A challenger is promoted when the whole line lies in the green."
+    return "The true gain lies within the line. Promoted is a point in the green whose line stays out of the red."
 
 
 def _show_verdict(verdict: str | None) -> None:

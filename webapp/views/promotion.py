@@ -48,8 +48,9 @@ def show_dialog(api: ApiClient) -> None:
 
 def show_outcome() -> None:
     """What the last promotion came to, once."""
-    if outcome := st.session_state.pop(OUTCOME, None):
-        with st.container(key="promotion_outcome"):
+    # Always there, so that the rest of the page keeps its place.
+    with st.container(key="promotion_outcome"):
+        if outcome := st.session_state.pop(OUTCOME, None):
             st.success(outcome, icon=":material/check_circle:")
 
 

@@ -7,8 +7,8 @@ from webapp.texts import clock, plain
 
 
 def show_active(loop: Loop) -> None:
-    """Every run that is waiting or running, with how far it is."""
-    for run in loop.active_runs:
+    """Every run that is running or waiting, oldest first, with how far it is."""
+    for run in reversed(loop.active_runs):
         _show_progress(run)
 
 
