@@ -8,10 +8,19 @@ Datum = dict[str, JsonValue]
 
 
 def label_text(label: Label) -> str:
-    """A class as the API writes it in the keys of ``probabilities``; a number to six digits."""
+    """A class as the API writes it in the keys of ``probabilities``; a number as people read it."""
     if isinstance(label, bool):
         return str(label).lower()
-    return f"{label:,.6g}" if isinstance(label, float) else str(label)
+    return number_text(label) if isinstance(label, float) else str(label)
+
+
+def number_text(number: float, digits: int = 6) -> str:
+    """The number to so many digits, but whole before the point: ``0.001235``, ``248.372``, ``1,234,568``."""
+    if not 1000 <= abs(number) < 1e15:
+        return f"{number:.{digits}g}"
+    decimals = max(0, digits - len(f"{abs(number):.0f}"))
+    text = f"{number:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if decimals else text
 
 
 class Answer(BaseModel):

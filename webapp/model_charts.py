@@ -13,7 +13,7 @@ from webapp.texts import clock, metric_name, metric_title
 BAD = "#b91c1c"
 AMBER = "#d97706"
 GREY = "#94a3b8"
-# More lanes than this are not seen at a glance.
+# More versions than this are not seen at a glance.
 MOST_LANES = 12
 
 
@@ -27,13 +27,14 @@ def scores(models: Sequence[ModelVersion]) -> Chart:
             "champion": [model.is_champion for model in scored],
         }
     )
+    style = ",.4~r" if scored and is_error(scored[-1].metric) else ".3f"
     base = alt.Chart(table).encode(
         x=alt.X("version:N", sort=None, title=None, axis=alt.Axis(labelAngle=0)),
         y=alt.Y(
             "score:Q",
             title=metric_title(scored[-1].metric) if scored else "score",
             scale=alt.Scale(zero=False, padding=24),
-            axis=alt.Axis(tickCount=4, format=".3f"),
+            axis=alt.Axis(tickCount=4, format=style),
         ),
         tooltip=["version:N", alt.Tooltip("score:Q", format=".4f")],
     )
@@ -41,8 +42,10 @@ def scores(models: Sequence[ModelVersion]) -> Chart:
     points = base.mark_point(filled=True, size=110, opacity=1).encode(
         color=alt.condition(alt.datum.champion, alt.value(ACCENT), alt.value("#94a3b8"))
     )
-    texts = base.mark_text(dy=-14, color=INK).encode(text=alt.Text("score:Q", format=".3f"))
-    return alt.layer(line, points, texts).properties(height=260)
+    texts = base.mark_text(dy=-14, color=INK).encode(text=alt.Text("score:Q", format=style))
+    # More numbers than this lie one over the other; the mouse still finds them.
+    layers = [line, points, texts] if len(scored) <= MOST_LANES else [line, points]
+    return alt.layer(*layers).properties(height=260)
 
 
 def gain(exam: Exam) -> Chart:

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
+from webapp.answers import number_text
 from webapp.client import ApiDown, ApiProblem
 from webapp.learning import is_error
 
@@ -49,6 +50,11 @@ def metric_name(metric: str) -> str:
 def metric_title(metric: str) -> str:
     """The metric's name, with the direction when less is better."""
     return f"{metric_name(metric)} (less is better)" if is_error(metric) else metric_name(metric)
+
+
+def score_text(score: float, metric: str) -> str:
+    """A score to three decimals; an error, which may have any size, to four digits."""
+    return number_text(score, digits=4) if is_error(metric) else f"{score:.3f}"
 
 
 def next_retraining(rows: int | None) -> str:

@@ -1,5 +1,6 @@
 """An API over real HTTP that answers what a test put into it: for what no real project reaches in seconds."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from streamlit.testing.v1 import AppTest
 
 SCORES = {"v1": 0.841, "v2": 0.872, "v3": 0.857, "v4": 0.901, "v5": 0.893}
@@ -136,6 +137,11 @@ class FakeApi:
             "champion_at": None,
         }
 
+    def predict_numbers(self):
+        observed = {"minimum": 12.5, "maximum": 755.0, "median": 210.3, "integer": False}
+        self.target = {"title": "price", "type": "number", "x-observed": observed}
+        self.prediction = {"prediction": 248.37215, "probabilities": {}}
+
     def take_over(self, name, reason, actor):
         now = "2026-11-19T14:00:00.000+00:00"
         self.history = [
@@ -179,6 +185,12 @@ class FakeApi:
         @app.post("/predict")
         def predict():
             return {"prediction_id": f"p{time.monotonic_ns()}", "model_version": "v4", "warnings": []} | self.prediction
+
+        @app.post("/predict/batch")
+        async def predict_batch(request: Request):
+            rows = range(1, (await request.body()).count(b"\n"))
+            same = {"prediction_id": "p1", "model_version": "v4"} | self.prediction
+            return PlainTextResponse("".join(json.dumps(same | {"row": row}) + "\n" for row in rows))
 
         @app.post("/feedback", status_code=201)
         async def feedback(request: Request):

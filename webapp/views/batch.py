@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.elements.lib.column_types import ColumnConfig
 
 from webapp import charts, results, uploads
-from webapp.answers import Label, label_text
+from webapp.answers import Label, label_text, number_text
 from webapp.client import ApiClient, ApiDown, ApiProblem
 from webapp.results import Batch
 from webapp.schema import Schema
@@ -45,7 +45,7 @@ def show(api: ApiClient, schema: Schema) -> None:
             )
         predicted = batch.predictions
         labels = _offer_new_classes(batch) | labels
-        labels = {row: label for row, label in labels.items() if row in predicted}
+        labels = {row: label for row, label in sorted(labels.items()) if row in predicted}
         _show_ways_out(api, batch, table, labels)
         if schema.is_numeric and batch.errors:
             _show_residuals(batch, schema)
@@ -110,7 +110,7 @@ def _show_summary(batch: Batch, schema: Schema) -> None:
         st.metric("Model version", plain(", ".join(versions)) or "none", border=True)
         errors = [abs(error) for error in batch.errors.values()] if schema.is_numeric else []
         if errors:
-            st.metric("Off by, on average", f"{sum(errors) / len(errors):,.4g}", border=True)
+            st.metric("Off by, on average", number_text(sum(errors) / len(errors), digits=4), border=True)
         elif batch.agreement is not None and not schema.is_numeric:
             st.metric("Agreement", f"{batch.agreement:.1%}", border=True)
 
@@ -239,11 +239,13 @@ def _columns(table: pd.DataFrame, schema: Schema) -> dict[str, ColumnConfig | st
             true: config.SelectboxColumn(options=[label_text(label) for label in schema.labels]),
             "confidence": config.ProgressColumn(min_value=0, max_value=1, format="percent", width=110),
         }
-    columns |= {"predicted": config.NumberColumn(format="%.6g"), true: config.NumberColumn(format="%.6g")}
+    # Six digits are many for a small number, and no longer a number for a price.
+    digits = "%.6g" if table["predicted"].abs().max() < 1e5 else "%.2f"
+    columns |= {"predicted": config.NumberColumn(format=digits), true: config.NumberColumn(format=digits)}
     if "off by" in table and table["off by"].notna().any():
         # The worst error of the file fills the bar; it needs some length even when there is none.
         worst = max(float(table["off by"].max()), 1e-12)
-        columns["off by"] = config.ProgressColumn(min_value=0, max_value=worst, format="%.4g", width=130)
+        columns["off by"] = config.ProgressColumn(min_value=0, max_value=worst, format=digits, width=130)
     return columns
 
 

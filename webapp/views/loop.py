@@ -62,11 +62,11 @@ def _show_runs(loop: Loop, models: Models) -> None:
     if not loop.runs:
         st.caption("No training run yet: send feedback, or press Retrain now.")
         return
-    last = next((run for run in loop.runs if run.reason), None)
-    if last:
-        st.caption(f"Run \\#{plain(last.id)}: {plain(last.reason)}")
     champion = models.find(models.champion)
     metric = metric_title(champion.metric) if champion else "score"
+    last = next((run for run in loop.runs if run.reason), None)
+    if last:
+        st.caption(f"Run \\#{plain(last.id)}: {plain(last.reason)}. Below, champion and challenger by {plain(metric)}.")
     st.dataframe(
         pd.DataFrame(
             {

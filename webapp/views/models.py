@@ -11,7 +11,7 @@ from webapp import model_charts, status, verdicts
 from webapp.client import ApiClient, ApiDown, ApiProblem
 from webapp.learning import Exam, Loop, Models, ModelVersion, TrainingRun
 from webapp.schema import Schema
-from webapp.texts import age, clock, metric_title, next_retraining, plain, show_error
+from webapp.texts import age, clock, metric_title, next_retraining, plain, score_text, show_error
 from webapp.views import promotion, training
 
 TABLE_HEIGHT = 280
@@ -58,11 +58,15 @@ def _show_champion(models: Models) -> None:
             st.markdown(f"since {clock(models.promoted_at)}, {age(models.promoted_at)}")
         if champion.score is not None:
             before = models.find(models.previous)
-            compared = f" ({plain(before.version)}: {before.score:.3f})" if before and before.score is not None else ""
-            st.markdown(f"{plain(metric_title(champion.metric))} {champion.score:.3f} on held-out rows{compared}")
+            compared = f" ({_score(before)} for {plain(before.version)})" if before and before.score is not None else ""
+            st.markdown(f"{plain(metric_title(champion.metric))} {_score(champion)} on held-out rows{compared}")
         by = f" (by {plain(models.actor)})" if models.actor else ""
         if models.reason:
             st.caption(f"Why: {plain(models.reason)}{by}")
+
+
+def _score(model: ModelVersion) -> str:
+    return "" if model.score is None else plain(score_text(model.score, model.metric))
 
 
 def _show_training(loop: Loop) -> None:
@@ -125,6 +129,9 @@ def _show_past(models: Models) -> None:
         st.subheader("Champions")
         if models.history:
             st.altair_chart(model_charts.reigns(models, _now(models)), key="reigns_chart")
+            champions = len({reign.version for reign in models.history})
+            if champions > model_charts.MOST_LANES:
+                st.caption(f"The newest {model_charts.MOST_LANES} of {champions} champions.")
         else:
             st.caption("The history is not known.")
     with scores:
@@ -158,7 +165,8 @@ def _show_versions(api: ApiClient, loop: Loop, models: Models) -> None:
         hide_index=True,
         height=min(TABLE_HEIGHT, 38 + 35 * len(versions)),
         placeholder="",
-        column_config={
+        column_config={"role": st.column_config.TextColumn(width=85)}
+        | {
             name: st.column_config.NumberColumn(format="%.4f", help=f"{metric} {where}")
             for name, where in (
                 ("held-out", "on rows that no version has learnt"),

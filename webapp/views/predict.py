@@ -3,7 +3,7 @@
 import streamlit as st
 
 from webapp import charts, form
-from webapp.answers import Feedback, Label, Prediction, label_text
+from webapp.answers import Feedback, Label, Prediction, label_text, number_text
 from webapp.client import ApiClient, ApiDown, ApiProblem
 from webapp.schema import Schema
 from webapp.texts import next_retraining, plain, set_aside, show_error
@@ -56,7 +56,7 @@ def _show_prediction(prediction: Prediction, schema: Schema) -> None:
         if schema.observed and not isinstance(prediction.prediction, str):
             seen = schema.observed
             st.altair_chart(charts.place(prediction.prediction, seen))
-            low, high, median = (f"{number:,.6g}" for number in (seen.minimum, seen.maximum, seen.median))
+            low, high, median = (number_text(number) for number in (seen.minimum, seen.maximum, seen.median))
             st.caption(f"The reference data hold {plain(low)} to {plain(high)}, median {plain(median)}.")
         elif prediction.probabilities:
             st.altair_chart(charts.probabilities(prediction.probabilities, predicted=answer))
@@ -105,7 +105,8 @@ def _choose_number(prediction: Prediction, schema: Schema) -> Label | None:
             value=None,
             key=key,
             step=1.0 if is_whole else None,
-            format="%.6g",
+            # Six digits are many for a small number, and no longer a number for a price.
+            format="%.6g" if abs(st.session_state[key] or 0.0) < 1e5 else "%.2f",
             placeholder="needs a number",
         )
 
