@@ -98,7 +98,7 @@ def test_a_project_that_was_only_trained_once_has_a_page_without_gaps(api, page)
 
     text = said(opened(page))
 
-    assert "No exam yet" in text
+    assert "None to show yet" in text
     assert "No run yet" in text
     assert "The number of rows starts no retraining" in text
 
@@ -119,7 +119,7 @@ def test_the_api_of_before_the_exams_is_understood(api, page):
     ]
     api.history = api.history[:1]
 
-    assert "No exam yet" in said(opened(page))
+    assert "None to show yet" in said(opened(page))
 
 
 def test_a_chosen_version_shows_its_card_its_reason_and_the_way_back_to_it(page):
@@ -170,6 +170,18 @@ def test_whoever_was_quicker_is_named_and_nothing_is_changed(api, page):
     assert not page.exception
     assert "Nothing was changed: **v5** took over meanwhile: better on new scanners" in said(page)
     assert api.models["champion"] == "v5"
+
+
+def test_the_news_of_a_takeover_waits_until_the_dialog_is_closed_since_it_would_close_it(api, page):
+    opened(page, "v3")
+    page.button(key="promote").click().run()
+    api.take_over("v5", "better on new scanners", "grace")
+
+    page.run()
+    assert not page.toast
+
+    page.button(key="promotion_cancel").click().run()
+    assert "v5** took over from v4" in page.toast[0].value
 
 
 @pytest.mark.parametrize(("status", "detail"), [(409, "v3: model.pkl is damaged"), (404, "no version 'v3'")])

@@ -91,7 +91,9 @@ def _show_training(loop: Loop) -> None:
 def _show_exam(run: TrainingRun | None) -> None:
     st.subheader("Last exam")
     if run is None or run.exam is None:
-        st.caption("No exam yet: a challenger sits one against the champion when there is feedback to judge both by.")
+        st.caption(
+            "None to show yet: a challenger sits one against the champion when there is feedback to judge both by."
+        )
         return
     with st.container(horizontal=True, gap="small", vertical_alignment="center", key="exam_verdict"):
         _show_verdict(run.verdict)
