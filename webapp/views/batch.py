@@ -245,7 +245,9 @@ def _columns(table: pd.DataFrame, schema: Schema) -> dict[str, ColumnConfig | st
     if "off by" in table and table["off by"].notna().any():
         # The worst error of the file fills the bar; it needs some length even when there is none.
         worst = max(float(table["off by"].max()), 1e-12)
-        columns["off by"] = config.ProgressColumn(min_value=0, max_value=worst, format=digits, width=130)
+        columns["off by"] = config.ProgressColumn(
+            min_value=0, max_value=worst, format="%.4g" if worst < 1e4 else "%.0f", width=130
+        )
     return columns
 
 
