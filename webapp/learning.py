@@ -139,8 +139,8 @@ class Reign(Answer):
     previous: str | None = None
     since: datetime = Field(alias="from")
     until: datetime | None = None
-    reason: str = ""
-    actor: str = ""
+    reason: str | None = None
+    actor: str | None = None
 
 
 class Models(Answer):
@@ -149,8 +149,8 @@ class Models(Answer):
     champion: str | None = None
     previous: str | None = None
     promoted_at: datetime | None = None
-    reason: str = ""
-    actor: str = ""
+    reason: str | None = None
+    actor: str | None = None
     models: tuple[ModelVersion, ...] = ()
     history: tuple[Reign, ...] = ()
 

@@ -180,8 +180,8 @@ def _reign_table(models: Models, now: datetime, lanes: Sequence[str]) -> pd.Data
                     "from": clock(reign.since),
                     "until": clock(reign.until) or "now",
                     "replaced": reign.previous or "nothing",
-                    "reason": reign.reason,
-                    "by": reign.actor,
+                    "reason": reign.reason or "",
+                    "by": reign.actor or "",
                 }
             )
     return pd.DataFrame(rows)
