@@ -132,6 +132,13 @@ class ModelCard(Answer):
     model_card: str
 
 
+class DamagedVersion(Answer):
+    """A version that cannot be read, and why; it cannot be promoted."""
+
+    version: str
+    reason: str
+
+
 class Reign(Answer):
     """A time in which one version was champion; ``until`` is None for the one that serves."""
 
@@ -152,6 +159,7 @@ class Models(Answer):
     reason: str | None = None
     actor: str | None = None
     models: tuple[ModelVersion, ...] = ()
+    damaged: tuple[DamagedVersion, ...] = ()
     history: tuple[Reign, ...] = ()
 
     def find(self, version: str | None) -> ModelVersion | None:

@@ -46,6 +46,8 @@ def show(api: ApiClient, loop: Loop, models: Models) -> None:
         selection_mode="single-row",
         selection_default={"selection": {"rows": rows, "columns": [], "cells": []}},
     )
+    for damaged in models.damaged:
+        st.warning(f"{plain(damaged.version)} is damaged: {plain(damaged.reason)}", icon=":material/broken_image:")
     model = models.find(chosen)
     if model:
         _show_version(api, model, loop, models)
