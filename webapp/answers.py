@@ -1,19 +1,26 @@
-"""What the API answers, parsed once into typed values."""
-
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
+"""What the API answers to a datum and to its truth, parsed once into typed values."""
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-# In a union pydantic keeps the exact JSON type: true stays a boolean, 1 an integer, "1" a text.
-Label = bool | int | str
+# In a union pydantic keeps the exact JSON type: true stays a boolean, 1 an integer, 1.5 a number, "1" a text.
+Label = bool | int | float | str
 Datum = dict[str, JsonValue]
 
 
 def label_text(label: Label) -> str:
-    """The label as the API writes it in the keys of ``probabilities``."""
-    return str(label).lower() if isinstance(label, bool) else str(label)
+    """A class as the API writes it in the keys of ``probabilities``; a number as people read it."""
+    if isinstance(label, bool):
+        return str(label).lower()
+    return number_text(label) if isinstance(label, float) else str(label)
+
+
+def number_text(number: float, digits: int = 6) -> str:
+    """The number to so many digits, but whole before the point: ``0.001235``, ``248.372``, ``1,234,568``."""
+    if not 1000 <= abs(number) < 1e15:
+        return f"{number:.{digits}g}"
+    decimals = max(0, digits - len(f"{abs(number):.0f}"))
+    text = f"{number:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if decimals else text
 
 
 class Answer(BaseModel):
@@ -73,144 +80,15 @@ class BatchProblem(Answer):
 
 
 class Feedback(Answer):
-    """The receipt of one accepted label."""
+    """The receipt of one label; one that is set aside is kept, but not learnt from yet, for ``reason``."""
 
     row: int
     target: Label
     retraining_requested: bool = False
-    rows_to_next_retraining: int | None
-
-
-class ExamScores(Answer):
-    """How champion and challenger did on the same rows; empty until the exam is over."""
-
-    metric: str = "score"
-    champion: float | None = None
-    challenger: float | None = None
-    exam_rows: int | None = None
-
-
-class TrainingRun(Answer):
-    """One turn of the loop: who asked for it, how far it is, and what came of it."""
-
-    id: int | str
-    trigger: str
-    trigger_reason: str | None = None
-    state: str
-    verdict: str | None = None
-    requested_at: datetime
-    finished_at: datetime | None = None
-    parent_version: str | None = None
-    version: str | None = None
+    rows_to_next_retraining: int | None = None
+    status: str = "accepted"
     reason: str | None = None
-    metrics: ExamScores = ExamScores()
 
     @property
-    def is_active(self) -> bool:
-        return self.state in ("requested", "running")
-
-
-class Loop(Answer):
-    """How far the loop is from closing, and its newest training runs, newest first."""
-
-    k: int
-    feedback_rows: int
-    rows_to_next_retraining: int | None
-    runs: tuple[TrainingRun, ...] = ()
-
-
-class ModelVersion(Answer):
-    """One version, with the metrics it had when it was made."""
-
-    version: str
-    created_at: datetime
-    is_champion: bool = False
-    algorithm: str = ""
-    metric: str = "score"
-    metrics: dict[str, dict[str, float | None]] = {}
-    parent_version: str | None = None
-    rows: int | None = None
-
-    @property
-    def score(self) -> float | None:
-        """The metric on the held-out rows, which no version has learnt: comparable between versions."""
-        return self.metrics.get("held-out test rows", {}).get(self.metric)
-
-
-class Models(Answer):
-    """The versions, newest first, and which of them serves since when."""
-
-    champion: str | None = None
-    previous: str | None = None
-    promoted_at: datetime | None = None
-    models: tuple[ModelVersion, ...] = ()
-
-
-@dataclass(frozen=True)
-class Field:
-    """One input column."""
-
-    name: str
-    kind: Literal["number", "boolean", "category", "text"]
-    description: str = ""
-    nullable: bool = False
-    integer: bool = False
-    choices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Schema:
-    """What the model wants and what it answers, in the project's own words."""
-
-    project: str
-    fields: tuple[Field, ...]
-    example: Datum
-    target: str
-    labels: tuple[Label, ...]
-
-    @property
-    def identity(self) -> tuple[object, ...]:
-        """Differs when another project answers, not when the same one has a new example row."""
-        return self.project, self.target, self.labels, tuple(field.name for field in self.fields)
-
-    def label(self, cell: object) -> Label | None:
-        """The label, in its JSON type, that a cell of a file means; None when it means none."""
-        text = label_text(cell).strip() if isinstance(cell, bool | int | str) else str(cell)
-        spellings = {label_text(label): label for label in self.labels}
-        if all(isinstance(label, bool) for label in self.labels):
-            return spellings.get({"0": "false", "1": "true"}.get(text, text.lower()))
-        # A column of integers with one empty cell is written by most tools as 1.0, 2.0, …
-        return spellings.get(text, spellings.get(text.removesuffix(".0")))
-
-
-def parse_schema(openapi: dict[str, Any]) -> Schema:  # Any: an OpenAPI document, arbitrary JSON by nature
-    """The project's schema out of the API's OpenAPI document.
-
-    Raises:
-        KeyError, TypeError, IndexError, AttributeError: when the document is not one of Boucle's.
-    """
-    schemas = openapi["components"]["schemas"]
-    datum, target = schemas["Datum"], schemas["Target"]
-    return Schema(
-        project=openapi["info"]["title"],
-        fields=tuple(_field(name, members) for name, members in datum["properties"].items()),
-        example=datum["examples"][0],
-        target=target["title"],
-        labels=tuple(target["enum"]),
-    )
-
-
-def _field(name: str, members: dict[str, Any]) -> Field:  # Any: a JSON schema, as above
-    variants = members.get("anyOf", [members])
-    json_type = next(variant["type"] for variant in variants if variant["type"] != "null")
-    choices = tuple(members.get("examples", ()))
-    text_kind: Literal["category", "text"] = "category" if choices else "text"
-    kinds: dict[str, Literal["number", "boolean"]] = {"number": "number", "integer": "number", "boolean": "boolean"}
-    return Field(
-        name=name,
-        kind=kinds.get(json_type, text_kind),
-        description=members.get("description", ""),
-        nullable=any(variant["type"] == "null" for variant in variants),
-        integer=json_type == "integer" or members.get("x-observed", {}).get("integer", False),
-        choices=choices,
-    )
+    def is_set_aside(self) -> bool:
+        return self.status == "set aside"

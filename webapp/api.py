@@ -11,11 +11,11 @@ import streamlit as st
 from pydantic import ValidationError
 
 from webapp import status
-from webapp.answers import Schema
 from webapp.client import ApiClient, ApiDown, ApiProblem
+from webapp.schema import Schema
 from webapp.settings import Settings
 from webapp.texts import plain
-from webapp.views import batch, loop, predict
+from webapp.views import batch, loop, models, predict
 
 HERE = Path(__file__).parent
 # Streamlit keeps six empty lines above the page for its toolbar, which this page hides; and its tables offer a
@@ -41,6 +41,7 @@ def main() -> None:
             (predict.show, "Predict", ":material/online_prediction:"),
             (batch.show, "Batch", ":material/table_rows:"),
             (loop.show, "Loop", ":material/all_inclusive:"),
+            (models.show, "Models", ":material/deployed_code:"),
         )
     ]
     page = st.navigation(pages)

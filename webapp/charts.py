@@ -1,19 +1,22 @@
-"""The two charts: how sure the model is, and how the versions scored."""
+"""What the model answers, as charts: how sure it is of a class, and how near its numbers come."""
 
 from collections.abc import Mapping, Sequence
 
 import altair as alt
 import pandas as pd
 
-from webapp.answers import ModelVersion
+from webapp.schema import Observed
 
 ACCENT = "#0f766e"
 MUTED = "#cbd5e1"
 INK = "#334155"
 MOST_LABELS = 10
+MOST_POINTS = 2_000
+
+Chart = alt.LayerChart | alt.FacetChart
 
 
-def probabilities(by_label: Mapping[str, float], predicted: str) -> alt.LayerChart | alt.FacetChart:
+def probabilities(by_label: Mapping[str, float], predicted: str) -> Chart:
     """One bar per label, most probable first, the predicted one in colour."""
     likely = sorted(by_label.items(), key=lambda item: -item[1])[:MOST_LABELS]
     table = pd.DataFrame(likely, columns=["label", "probability"])
@@ -32,29 +35,33 @@ def probabilities(by_label: Mapping[str, float], predicted: str) -> alt.LayerCha
     return alt.layer(bars, texts).properties(height=max(70, 34 * len(table)))
 
 
-def scores(models: Sequence[ModelVersion]) -> alt.LayerChart | alt.FacetChart:
-    """The score each version had when it was made, oldest first, the champion in colour."""
-    scored = [model for model in reversed(models) if model.score is not None]
-    table = pd.DataFrame(
-        {
-            "version": [model.version for model in scored],
-            "score": [model.score for model in scored],
-            "champion": [model.is_champion for model in scored],
-        }
+def place(number: float, observed: Observed) -> Chart:
+    """Where the predicted number lies in what the reference data hold: the range as a bar, its median as a line."""
+    table = pd.DataFrame({"low": [observed.minimum], "high": [observed.maximum], "median": [observed.median]})
+    table["predicted"] = number
+    axis = alt.Axis(tickCount=5, domain=False, grid=False)
+    base = alt.Chart(table).encode(tooltip=[alt.Tooltip(f"{name}:Q", format=",.6~g") for name in table])
+    seen = base.mark_bar(color=MUTED, cornerRadius=5, height=10).encode(
+        x=alt.X("low:Q", title=None, scale=alt.Scale(zero=False, nice=False, padding=14), axis=axis), x2="high:Q"
     )
-    base = alt.Chart(table).encode(
-        x=alt.X("version:N", sort=None, title=None, axis=alt.Axis(labelAngle=0)),
-        y=alt.Y(
-            "score:Q",
-            title=scored[-1].metric.replace("_", " ") if scored else "score",
-            scale=alt.Scale(zero=False, padding=24),
-            axis=alt.Axis(tickCount=4, format=".3f"),
-        ),
-        tooltip=["version:N", alt.Tooltip("score:Q", format=".4f")],
+    median = base.mark_tick(color=INK, thickness=2, height=18).encode(x="median:Q")
+    point = base.mark_point(filled=True, size=200, opacity=1, color=ACCENT).encode(x="predicted:Q")
+    return alt.layer(seen, median, point).properties(height=64)
+
+
+def residuals(predicted: Sequence[float], true: Sequence[float], target: str) -> Chart:
+    """Every predicted number against the true one, the further off the darker; on the line both are equal."""
+    table = pd.DataFrame({"true": true, "predicted": predicted})
+    table = table.sample(MOST_POINTS, random_state=0) if len(table) > MOST_POINTS else table
+    table["off by"] = (table["predicted"] - table["true"]).abs()
+    ends = [float(table[["true", "predicted"]].min().min()), float(table[["true", "predicted"]].max().max())]
+    scale = alt.Scale(domain=ends, zero=False, padding=10)
+    diagonal = alt.Chart(pd.DataFrame({"true": ends, "predicted": ends})).mark_line(color=MUTED, strokeDash=[5, 4])
+    points = alt.Chart(table).mark_point(filled=True, size=45, opacity=0.85)
+    points = points.encode(
+        color=alt.Color("off by:Q", scale=alt.Scale(range=["#99d5cd", "#b45309"]), legend=alt.Legend(tickCount=4)),
+        tooltip=[alt.Tooltip(f"{name}:Q", format=",.6~g") for name in table],
     )
-    line = base.mark_line(color=MUTED, strokeWidth=2)
-    points = base.mark_point(filled=True, size=110, opacity=1).encode(
-        color=alt.condition(alt.datum.champion, alt.value(ACCENT), alt.value("#94a3b8"))
-    )
-    texts = base.mark_text(dy=-14, color=INK).encode(text=alt.Text("score:Q", format=".3f"))
-    return alt.layer(line, points, texts).properties(height=240)
+    x = alt.X("true:Q", title=f"true {target}", scale=scale)
+    y = alt.Y("predicted:Q", title=f"predicted {target}", scale=scale)
+    return alt.layer(diagonal, points).encode(x=x, y=y).properties(height=340)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from typing import TypeVar
+from urllib.parse import quote
 
 import requests
 from pydantic import TypeAdapter, ValidationError
@@ -15,19 +16,18 @@ from webapp.answers import (
     Feedback,
     FieldError,
     Label,
-    Loop,
-    Models,
     Prediction,
     Problem,
-    Schema,
-    TrainingRun,
-    parse_schema,
 )
+from webapp.learning import Loop, ModelCard, Models, TrainingRun
+from webapp.schema import Schema, parse_schema
 
 CONNECT_SECONDS = 2.0
 # The status is asked for every two seconds: a silent API must not keep the page waiting for long.
 STATUS_SECONDS = 3.0
 ANSWER_SECONDS = 15.0
+# A version is loaded and verified before it serves.
+PROMOTE_SECONDS = 60.0
 
 A = TypeVar("A", bound=Answer)
 BatchAnswer = BatchPrediction | BatchProblem
@@ -94,6 +94,16 @@ class ApiClient:
 
     def retrain(self) -> TrainingRun:
         return self._parse(TrainingRun, self._call("POST", "/retrain"))
+
+    def model_card(self, version: str) -> str:
+        response = self._call("GET", f"/models/{quote(version, safe='')}", read_seconds=STATUS_SECONDS)
+        return self._parse(ModelCard, response).model_card
+
+    def promote(self, version: str, *, replacing: str | None, reason: str, actor: str) -> Models:
+        """Make the version champion, provided that ``replacing`` still is; refused with 409 when it is not."""
+        body = json.dumps({"reason": reason, "actor": actor, "replacing": replacing}).encode()
+        path = f"/models/{quote(version, safe='')}/promote"
+        return self._parse(Models, self._call("POST", path, body=body, read_seconds=PROMOTE_SECONDS))
 
     def _call(
         self,

@@ -6,7 +6,8 @@ from collections import Counter
 import streamlit as st
 from pydantic import JsonValue
 
-from webapp.answers import Datum, Field, Schema
+from webapp.answers import Datum
+from webapp.schema import Field, Schema
 from webapp.texts import plain
 
 COLUMNS = 3

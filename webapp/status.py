@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from webapp.answers import Loop, Models, TrainingRun
 from webapp.client import ApiClient, ApiDown, ApiProblem
-from webapp.texts import clock, count, plain, to_next_retraining
+from webapp.learning import Loop, Models, TrainingRun
+from webapp.texts import clock, count, next_retraining, plain
+from webapp.views import promotion
 
 REFRESH_SECONDS = 2
 
@@ -54,7 +55,8 @@ def _ask(api: ApiClient) -> Status:
 def _announce_takeover(before: Models | None, now: Models | None) -> None:
     # Remembered apart from the status: a version that took over during an outage is news too.
     seen = st.session_state.get("champion_seen") or (before.champion if before else None)
-    if not now or not now.champion:
+    # A toast would take the place of an open dialog: the news waits until it is closed.
+    if not now or not now.champion or promotion.is_asking():
         return
     st.session_state["champion_seen"] = now.champion
     if seen and seen != now.champion:
@@ -68,7 +70,7 @@ def _announce_takeover(before: Models | None, now: Models | None) -> None:
 def _draw(loop: Loop, models: Models) -> None:
     with st.container(horizontal=True, gap="small"):
         st.badge("API up", icon=":material/check_circle:", color="green")
-        if any(run.is_active for run in loop.runs):
+        if loop.active_runs:
             st.badge("training", icon=":material/model_training:", color="blue")
     with st.container(key="status_version", gap=None):
         st.caption("Serving version")
@@ -84,12 +86,10 @@ def _draw(loop: Loop, models: Models) -> None:
     with st.container(key="status_feedback", gap=None):
         st.caption("Feedback")
         st.markdown(f"#### {count(loop.feedback_rows, 'row')}")
-    if loop.rows_to_next_retraining is not None:
-        with st.container(key="rows_missing"):
-            st.progress(
-                min(1.0, max(0.0, 1 - loop.rows_to_next_retraining / max(loop.k, 1))),
-                text=to_next_retraining(loop.rows_to_next_retraining),
-            )
+    with st.container(key="rows_missing"):
+        if loop.k and loop.rows_to_next_retraining is not None:
+            share = min(1.0, max(0.0, 1 - loop.rows_to_next_retraining / loop.k))
+            st.progress(share, text=next_retraining(loop.rows_to_next_retraining))
     with st.container(key="status_run", gap=None):
         st.caption("Last training run")
         _draw_run(loop.runs[0] if loop.runs else None)

@@ -3,13 +3,14 @@
 import csv
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import pandas as pd
 from pydantic import JsonValue
 
-from webapp.answers import Datum, Label, Schema
+from webapp.answers import Datum, Label
+from webapp.schema import Schema
 from webapp.texts import count
 
 ALLOWED = "Allowed, in UTF-8: CSV (with a header line) or JSON (an array of objects, one object, or one per line)."
@@ -44,6 +45,8 @@ class Upload:
     ignored: tuple[str, ...]
     labels: list[Label | None] | None
     """One per row, None where the cell is no label; None altogether when the file has no target column."""
+    new_classes: dict[int, Label] = field(default_factory=dict)
+    """Rows, counted from 1, whose target cell may be a class that nobody has seen yet."""
 
     @property
     def sent(self) -> list[int]:
@@ -81,6 +84,7 @@ def read_upload(name: str, data: bytes, schema: Schema) -> Upload:
             f"{name} lacks {_listed(missing)}. Needed are {_listed(known, at_most=40)}; "
             f"{schema.target} is optional, other columns are ignored."
         )
+    new = {number: schema.new_class(row.get(schema.target)) for number, row in enumerate(rows, 1)}
     return Upload(
         name=name,
         rows=[{column: cell for column, cell in row.items() if column in known} for row in rows],
@@ -88,6 +92,7 @@ def read_upload(name: str, data: bytes, schema: Schema) -> Upload:
         is_csv=is_csv,
         ignored=tuple(column for column in given if column not in known and column != schema.target),
         labels=[schema.label(row.get(schema.target)) for row in rows] if schema.target in given else None,
+        new_classes={number: label for number, label in new.items() if label is not None},
     )
 
 

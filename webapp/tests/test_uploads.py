@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from webapp.answers import Field, Schema
+from webapp.schema import Field, Schema
 from webapp.uploads import UnreadableUpload, Upload, read_upload, to_csv
 
 SCHEMA = Schema(

@@ -7,13 +7,15 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.elements.lib.column_types import ColumnConfig
 
-from webapp import results, uploads
-from webapp.answers import Label, Schema, label_text
+from webapp import charts, results, uploads
+from webapp.answers import Label, label_text, number_text
 from webapp.client import ApiClient, ApiDown, ApiProblem
 from webapp.results import Batch
-from webapp.texts import count, plain, show_error, to_next_retraining
+from webapp.schema import Schema
+from webapp.texts import count, next_retraining, plain, set_aside, show_error
 
 TABLE_HEIGHT = 390
+MOST_NEW_CLASSES = 5
 
 
 def show(api: ApiClient, schema: Schema) -> None:
@@ -26,7 +28,7 @@ def show(api: ApiClient, schema: Schema) -> None:
         if st.button(f"Predict {rows}", key="predict_batch", type="primary", icon=":material/play_arrow:"):
             _predict(api, batch)
     if batch and batch.answers:
-        _show_summary(batch)
+        _show_summary(batch, schema)
         table = results.table(batch, schema)
         labels = batch.labels
         if batch.upload.labels is None:
@@ -42,8 +44,11 @@ def show(api: ApiClient, schema: Schema) -> None:
                 placeholder="",
             )
         predicted = batch.predictions
-        labels = {row: label for row, label in labels.items() if row in predicted}
+        labels = _offer_new_classes(batch) | labels
+        labels = {row: label for row, label in sorted(labels.items()) if row in predicted}
         _show_ways_out(api, batch, table, labels)
+        if schema.is_numeric and batch.errors:
+            _show_residuals(batch, schema)
 
 
 def _choose_file(schema: Schema) -> Batch | None:
@@ -95,7 +100,7 @@ def _predict(api: ApiClient, batch: Batch) -> None:
         st.rerun()
 
 
-def _show_summary(batch: Batch) -> None:
+def _show_summary(batch: Batch, schema: Schema) -> None:
     predictions = batch.predictions
     versions = sorted({prediction.model_version for prediction in predictions.values()})
     with st.container(horizontal=True, key="summary"):
@@ -103,8 +108,34 @@ def _show_summary(batch: Batch) -> None:
         st.metric("Predicted", f"{len(predictions):,}", border=True)
         st.metric("With problems", f"{len(batch.upload.rows) - len(predictions):,}", border=True)
         st.metric("Model version", plain(", ".join(versions)) or "none", border=True)
-        if batch.agreement is not None:
+        errors = [abs(error) for error in batch.errors.values()] if schema.is_numeric else []
+        if errors:
+            st.metric("Off by, on average", number_text(sum(errors) / len(errors), digits=4), border=True)
+        elif batch.agreement is not None and not schema.is_numeric:
             st.metric("Agreement", f"{batch.agreement:.1%}", border=True)
+
+
+def _offer_new_classes(batch: Batch) -> dict[int, Label]:
+    """The labels of classes nobody has seen yet, if the user wants to send them: a slip of the pen looks the same."""
+    new = batch.upload.new_classes
+    if not new:
+        return {}
+    names = sorted({label_text(label) for label in new.values()})
+    shown = ", ".join(names[:MOST_NEW_CLASSES]) + ("…" if len(names) > MOST_NEW_CLASSES else "")
+    wanted = st.toggle(
+        f"Also send {count(len(new), 'label')} of a class never seen: {plain(shown)}",
+        key=f"new_classes_{batch.file_id}",
+        help="They are kept aside, and learnt when there are enough rows of the class.",
+    )
+    return new if wanted else {}
+
+
+def _show_residuals(batch: Batch, schema: Schema) -> None:
+    st.subheader("Predicted against true")
+    errors, labels = batch.errors, batch.labels
+    true = [float(labels[row]) for row in errors]
+    predicted = [value + error for value, error in zip(true, errors.values(), strict=True)]
+    st.altair_chart(charts.residuals(predicted, true, schema.target))
 
 
 def _edit_labels(batch: Batch, table: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, dict[int, Label]]:
@@ -179,12 +210,16 @@ def _send(api: ApiClient, batch: Batch, waiting: Mapping[int, Label]) -> None:
 def _show_receipts(batch: Batch) -> None:
     if batch.receipts:
         last = max(batch.receipts.values(), key=lambda receipt: receipt.row)
+        aside = [receipt for receipt in batch.receipts.values() if receipt.is_set_aside]
         with st.container(key="batch_receipt"):
             st.success(
                 f"{count(len(batch.receipts), 'label')} recorded, the last as feedback row {last.row:,}. "
-                f"{to_next_retraining(last.rows_to_next_retraining)}.",
+                f"{next_retraining(last.rows_to_next_retraining)}.",
                 icon=":material/check_circle:",
             )
+            if aside:
+                said = f"{count(len(aside), 'label')} of them set aside. {set_aside(aside[0].reason)}"
+                st.info(said, icon=":material/inventory_2:")
     if batch.refusals:
         st.warning(f"{count(len(batch.refusals), 'label')} refused", icon=":material/warning:")
         refused = pd.DataFrame({"row": list(batch.refusals), "problem": list(batch.refusals.values())})
@@ -193,13 +228,27 @@ def _show_receipts(batch: Batch) -> None:
 
 def _columns(table: pd.DataFrame, schema: Schema) -> dict[str, ColumnConfig | str | None]:
     config = st.column_config
-    return {
+    columns: dict[str, ColumnConfig | str | None] = {
         "row": config.NumberColumn(width=60, format="%d"),
-        "agrees": config.TextColumn(width=70),
-        results.true_column(schema): config.SelectboxColumn(options=[label_text(label) for label in schema.labels]),
-        "confidence": config.ProgressColumn(min_value=0, max_value=1, format="percent", width=110),
         "problem": config.TextColumn(width=340 if table["problem"].notna().any() else 80),
     }
+    true = results.true_column(schema)
+    if not schema.is_numeric:
+        return columns | {
+            "agrees": config.TextColumn(width=70),
+            true: config.SelectboxColumn(options=[label_text(label) for label in schema.labels]),
+            "confidence": config.ProgressColumn(min_value=0, max_value=1, format="percent", width=110),
+        }
+    # Six digits are many for a small number, and no longer a number for a price.
+    digits = "%.6g" if table["predicted"].abs().max() < 1e5 else "%.2f"
+    columns |= {"predicted": config.NumberColumn(format=digits), true: config.NumberColumn(format=digits)}
+    if "off by" in table and table["off by"].notna().any():
+        # The worst error of the file fills the bar; it needs some length even when there is none.
+        worst = max(float(table["off by"].max()), 1e-12)
+        columns["off by"] = config.ProgressColumn(
+            min_value=0, max_value=worst, format="%.4g" if worst < 1e4 else "%.0f", width=130
+        )
+    return columns
 
 
 def _move(bar: DeltaGenerator, done: int, total: int, what: str) -> None:

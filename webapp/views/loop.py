@@ -3,18 +3,19 @@
 import pandas as pd
 import streamlit as st
 
-from webapp import charts, status
-from webapp.answers import Loop, Models, Schema
+from webapp import status
 from webapp.client import ApiClient, ApiDown, ApiProblem
-from webapp.texts import clock, plain, show_error
+from webapp.learning import Loop, Models
+from webapp.schema import Schema
+from webapp.texts import clock, metric_title, plain, show_error
+from webapp.views import training
 
-# Newest first, so the rest may wait behind a scroll bar and versions and runs are seen together.
-RUNS_HEIGHT = 250
-VERSIONS_HEIGHT = 280
+# Newest first, so the rest may wait behind a scroll bar.
+RUNS_HEIGHT = 460
 
 
 def show(api: ApiClient, schema: Schema) -> None:
-    """Counts, training runs and versions, kept up to date, and a button to retrain now."""
+    """Counts and training runs, kept up to date, and a button to retrain now."""
     st.title("Loop")
     st.caption(f"{plain(schema.project)}: feedback becomes a challenger; the better of the two serves.")
     _show_live(api)
@@ -24,20 +25,14 @@ def show(api: ApiClient, schema: Schema) -> None:
 def _show_live(api: ApiClient) -> None:
     now = status.current()
     if now.loop is None or now.models is None:
-        st.caption("The counts, runs and versions appear here as soon as the API answers.")
+        st.caption("The counts and runs appear here as soon as the API answers.")
         return
     _show_counts(now.loop, now.models)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
         st.subheader("Training runs", width="content")
         _offer_retraining(api, is_training=any(run.is_active for run in now.loop.runs))
-    _show_runs(now.loop)
-    versions, chart = st.columns([13, 8], gap="large")
-    with versions:
-        st.subheader("Versions")
-        _show_versions(now.models)
-    with chart:
-        st.subheader("Score per version")
-        st.altair_chart(charts.scores(now.models.models))
+    training.show_active(now.loop)
+    _show_runs(now.loop, now.models)
 
 
 def _offer_retraining(api: ApiClient, *, is_training: bool) -> None:
@@ -57,25 +52,28 @@ def _show_counts(loop: Loop, models: Models) -> None:
     with st.container(horizontal=True, key="counts"):
         st.metric("Serving", plain(models.champion or "none yet"), border=True)
         st.metric("Feedback rows", f"{loop.feedback_rows:,}", border=True)
-        missing = "off" if loop.rows_to_next_retraining is None else f"{loop.rows_to_next_retraining:,}"
-        st.metric(f"Rows to the next retraining (k = {loop.k:,})", missing, border=True)
+        if loop.k is not None and loop.rows_to_next_retraining is not None:
+            st.metric(f"Rows to the next retraining (k = {loop.k:,})", f"{loop.rows_to_next_retraining:,}", border=True)
         st.metric("Recent runs", f"{len(loop.runs)}", border=True)
         st.metric("Promoted", f"{promoted}", border=True)
 
 
-def _show_runs(loop: Loop) -> None:
+def _show_runs(loop: Loop, models: Models) -> None:
     if not loop.runs:
         st.caption("No training run yet: send feedback, or press Retrain now.")
         return
+    champion = models.find(models.champion)
+    metric = metric_title(champion.metric) if champion else "score"
     last = next((run for run in loop.runs if run.reason), None)
     if last:
-        st.caption(f"Run \\#{plain(last.id)}: {plain(last.reason)}")
+        st.caption(f"Run \\#{plain(last.id)}: {plain(last.reason)}. Below, champion and challenger by {plain(metric)}.")
     st.dataframe(
         pd.DataFrame(
             {
                 "run": [f"#{run.id}" for run in loop.runs],
                 "when": [clock(run.finished_at or run.requested_at) for run in loop.runs],
                 "trigger": [run.trigger for run in loop.runs],
+                "why": [run.trigger_reason or "" for run in loop.runs],
                 "state": [run.state for run in loop.runs],
                 "verdict": [run.verdict or "" for run in loop.runs],
                 "champion": [run.metrics.champion for run in loop.runs],
@@ -91,38 +89,10 @@ def _show_runs(loop: Loop) -> None:
         column_config={
             "run": st.column_config.TextColumn(width=50),
             "verdict": st.column_config.TextColumn(width=100),
-            "champion": st.column_config.NumberColumn(format="%.4f", width=80),
-            "challenger": st.column_config.NumberColumn(format="%.4f", width=85),
+            "champion": st.column_config.NumberColumn(format="%.4f", width=80, help=f"its {metric} on the exam rows"),
+            "challenger": st.column_config.NumberColumn(format="%.4f", width=85, help=f"its {metric} on the exam rows"),
             "new": st.column_config.TextColumn(width=50, help="the version that this run put in place"),
             "reason": st.column_config.TextColumn(width=370),
         },
         key="runs",
     )
-
-
-def _show_versions(models: Models) -> None:
-    st.dataframe(
-        pd.DataFrame(
-            {
-                "version": [model.version for model in models.models],
-                "role": [_role(model.version, models) for model in models.models],
-                "created": [clock(model.created_at) for model in models.models],
-                "algorithm": [model.algorithm for model in models.models],
-                "score": [model.score for model in models.models],
-                "rows": [model.rows for model in models.models],
-                "parent": [model.parent_version or "" for model in models.models],
-            }
-        ),
-        hide_index=True,
-        height=min(VERSIONS_HEIGHT, 38 + 35 * len(models.models)),
-        placeholder="",
-        column_config={
-            "role": st.column_config.TextColumn(width=90),
-            "score": st.column_config.NumberColumn(format="%.4f"),
-        },
-        key="versions",
-    )
-
-
-def _role(version: str, models: Models) -> str:
-    return {models.champion: "champion", models.previous: "previous"}.get(version, "")
