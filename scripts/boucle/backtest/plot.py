@@ -1,0 +1,118 @@
+"""The backtest as one picture: the metric over time, the loop among its rivals."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from boucle.backtest.contest import Result, ranked
+from boucle.backtest.replay import lower_is_better
+
+INK, FAINT = "#1f2933", "#e4e7eb"
+# Blues and greens for what the project itself can fit, reds and purples for river, greys for the yardsticks.
+RECIPES = ("#1f77b4", "#17a2b8", "#2a9d8f", "#6a994e", "#4361ee", "#7b9acc", "#52b788", "#118ab2")
+RIVER = ("#9d4edd", "#b5179e", "#c77dff", "#7209b7")
+GREYS = ("#6b7280", "#9aa1ab", "#b3b9c2", "#7d8590")
+NOISY_FROM = 15  # batches: fewer are not smoothed
+AROUND = 2
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a kind of learner is drawn."""
+
+    colours: tuple[str, ...]
+    width: float
+    dash: str | tuple[float, tuple[float, ...]]
+    raw: float  # opacity of the batches' own values
+    order: int
+
+
+STYLES = {
+    "loop": Style(("#e4572e",), 3.4, "-", 0.35, 6),
+    "frozen": Style((INK,), 2.0, "-", 0.15, 5),
+    "recipes": Style(RECIPES, 1.3, "-", 0.1, 4),
+    "river": Style(RIVER, 1.5, (0, (5, 2)), 0.1, 3),
+    "yardsticks": Style(GREYS, 1.5, (0, (1, 1.6)), 0.0, 2),
+}
+
+
+def draw(results: Sequence[Result], title: str) -> bytes:
+    """The picture as PNG, for a slide of 16:9. With several phases, the lines are those of the first."""
+    figure = Figure(figsize=(13.33, 7.5), dpi=150, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.07, 0.1, 0.63, 0.75))
+    metric = results[0].metric
+    smoothed = len(results[0].trials[0].batches) >= NOISY_FROM
+    colours = {kind: count() for kind in STYLES}
+    lines = [
+        _draw_line(axes, result, next(colours[result.kind]), AROUND if smoothed else 0) for result in ranked(results)
+    ]
+    _limit(axes, lines)
+    _mark_promotions(axes, results)
+    _dress(axes, metric)
+    words = metric.replace("_", " ")
+    wish = "lower is better" if lower_is_better(metric) else "higher is better"
+    figure.text(0.07, 0.945, title, fontsize=20, fontweight="bold", color=INK)
+    how = f", each point over {2 * AROUND + 1} batches (faint: single batches)" if smoothed else ""
+    figure.text(0.07, 0.9, f"{words}, {wish}{how}", fontsize=12, color="#52606d")
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(1.02, 1.02), frameon=False, fontsize=11, labelcolor=INK, handlelength=2.6,
+        title=f"{words} over all rows,\nbest first", title_fontsize=11, alignment="left", labelspacing=0.75,
+    )  # fmt: skip
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    return picture.getvalue()
+
+
+def _draw_line(axes: Axes, result: Result, number: int, around: int) -> list[float]:
+    style, trial = STYLES[result.kind], result.trials[0]
+    colour = style.colours[number % len(style.colours)]
+    ends = [rows.stop - result.stream.reference for rows in trial.batches]
+    values = result.by_batch(trial, around)
+    if around and style.raw:
+        axes.plot(ends, result.by_batch(trial), color=colour, linewidth=0.9, alpha=style.raw, zorder=1)
+    label = f"{result.score:.3f}  {result.name}" if abs(result.score) < 10 else f"{result.score:.1f}  {result.name}"
+    axes.plot(ends, values, color=colour, linewidth=style.width, linestyle=style.dash, zorder=style.order, label=label)
+    return values
+
+
+def _limit(axes: Axes, lines: Sequence[Sequence[float]]) -> None:
+    """The smoothed lines fill the picture; a single batch, or one line that is far out, must not flatten them."""
+    values = np.concatenate([np.asarray(line) for line in lines])
+    low, high = np.nanquantile(values, [0.0, 1.0])
+    room = 0.06 * ((high - low) or 1.0)
+    axes.set_ylim(low - 2 * room, high + room)
+
+
+def _mark_promotions(axes: Axes, results: Sequence[Result]) -> None:
+    for result in results:
+        promoted = [verdict.row - result.stream.reference for verdict in result.trials[0].promotions]
+        if not promoted:
+            continue
+        colour = STYLES["loop"].colours[0]
+        for row in promoted:
+            axes.axvline(row, color=colour, linewidth=0.8, alpha=0.18, zorder=0)
+        axes.plot(
+            promoted, np.zeros(len(promoted)), "^", color=colour, markersize=9, markeredgecolor="white",
+            transform=axes.get_xaxis_transform(), clip_on=False, zorder=7, label=f"a promotion ({len(promoted)})",
+        )  # fmt: skip
+
+
+def _dress(axes: Axes, metric: str) -> None:
+    axes.set_xlabel("rows predicted so far", fontsize=12, color=INK)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda rows, _: f"{rows:,.0f}"))
+    axes.yaxis.set_major_locator(MaxNLocator(7))
+    axes.grid(axis="y", color=FAINT, linewidth=1)
+    axes.set_axisbelow(True)
+    axes.margins(x=0.01)
+    axes.tick_params(colors=INK, labelsize=11, length=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color("#9aa5b1")

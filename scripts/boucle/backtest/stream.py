@@ -1,0 +1,83 @@
+"""The labelled rows in time order, and the batches in which their labels become known."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from boucle import cleaning, source
+from boucle.arrays import FloatArray, IndexArray
+from boucle.config import Project
+from boucle.contract import Label, Record
+from boucle.errors import NotEnoughData
+
+REGRESSION_METRICS = ("mae", "rmse", "r2")
+USUAL_BATCHES = 30
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Every row of the file; the first ``reference`` ones are what everybody learns before the replay begins.
+
+    ``labels`` has shape (n_rows,): positions among ``classes``, or values when there are no classes (a regression).
+    """
+
+    records: list[Record]
+    labels: IndexArray | FloatArray
+    classes: tuple[Label, ...]
+    reference: int
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def is_regression(self) -> bool:
+        return not self.classes
+
+    @property
+    def test_labels(self) -> IndexArray | FloatArray:
+        """The labels behind the reference rows, in order: those that are predicted."""
+        return self.labels[self.reference :]
+
+    def target(self, row: int) -> Label | float:
+        """The label as the file has it."""
+        return float(self.labels[row]) if self.is_regression else self.classes[int(self.labels[row])]
+
+
+def read(project: Project, data: Path) -> Stream:
+    """The rows of ``project.data.source`` in their order; as many are reference as `prepare` keeps of them.
+
+    Raises:
+        InvalidSource: when the file cannot be read, or has no such target.
+        NotEnoughData: when too few rows are left to be predicted.
+    """
+    wanted = project.data
+    raw = source.read(source.materialize(wanted.source, data), wanted.query, wanted.missing_values)
+    table = cleaning.clean(raw, wanted.target, wanted.drop, wanted.missing_values)
+    held = round(len(table) * wanted.test_share)
+    if not 1 < held < len(table) - 1:
+        raise NotEnoughData(f"{wanted.source}: {len(table)} rows are too few for a backtest")
+    labels = table[wanted.target]
+    records = cleaning.records(table.drop(columns=wanted.target))
+    if project.training.metric in REGRESSION_METRICS:
+        return Stream(records, labels.to_numpy(dtype=np.float64), (), len(table) - held)
+    classes = cleaning.classes_of(labels)
+    positions = {label: position for position, label in enumerate(classes)}
+    return Stream(records, np.array([positions[label] for label in labels]), classes, len(table) - held)
+
+
+def batches(stream: Stream, size: int, phase: float = 0.0) -> list[slice]:
+    """The rows behind the reference, cut every ``size``; a ``phase`` of 0.5 makes the first batch half as long."""
+    start, end = stream.reference, len(stream)
+    first = start + round(size * phase)
+    bounds = [start, *range(first if first > start else start + size, end, size), end]
+    return [slice(begin, stop) for begin, stop in pairwise(bounds)]
+
+
+def usual_size(stream: Stream) -> int:
+    """The round number (1, 2 or 5 and zeros) that cuts the stream into about thirty batches."""
+    wanted = len(stream.test_labels) / USUAL_BATCHES
+    sizes: list[int] = [digit * 10**power for power in range(9) for digit in (1, 2, 5)]
+    return min(sizes, key=lambda size: abs(math.log(size / wanted)))
