@@ -15,6 +15,7 @@ from boucle.config import Project
 from boucle.errors import InvalidProject
 from boucle.preparation import Report
 
+LOOP = "the loop"
 KINDS = ("loop", "frozen", "recipes", "river", "yardsticks")
 
 
@@ -108,7 +109,7 @@ def entries(project: Project, stream: Stream, kinds: set[str], folder: Path, rep
             for name, begin in replay.recipes_alone(stream, trained).items():
                 yield Entry(name, "recipes", stream, begin)
         if "loop" in kinds:
-            yield Entry("the loop", "loop", stream, replay.loop(stream, trained, folder / "loop"))
+            yield Entry(LOOP, "loop", stream, replay.loop(stream, trained, folder / "loop"))
     if "yardsticks" in kinds:
         other = shuffled(project)
         mixed = read(other, folder)

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from boucle.backtest.contest import Result, ranked
+from boucle.backtest.contest import LOOP, Result, ranked
 from boucle.backtest.replay import lower_is_better
 
 INK, FAINT = "#1f2933", "#e4e7eb"
@@ -19,6 +19,7 @@ INK, FAINT = "#1f2933", "#e4e7eb"
 RECIPES = ("#1f77b4", "#17a2b8", "#2a9d8f", "#6a994e", "#4361ee", "#7b9acc", "#52b788", "#118ab2")
 RIVER = ("#9d4edd", "#b5179e", "#c77dff", "#7209b7")
 GREYS = ("#6b7280", "#9aa1ab", "#b3b9c2", "#7d8590")
+DOTS = ((0.0, (1, 1.4)), (0.0, (1, 3.2)), (0.0, (4, 1.5, 1, 1.5)), (0.0, (4, 1.5, 1, 1.5, 1, 1.5)))
 NOISY_FROM = 15  # batches: fewer are not smoothed
 AROUND = 2
 
@@ -29,17 +30,17 @@ class Style:
 
     colours: tuple[str, ...]
     width: float
-    dash: str | tuple[float, tuple[float, ...]]
+    dashes: tuple[str | tuple[float, tuple[float, ...]], ...]
     raw: float  # opacity of the batches' own values
     order: int
 
 
 STYLES = {
-    "loop": Style(("#e4572e",), 3.4, "-", 0.35, 6),
-    "frozen": Style((INK,), 2.0, "-", 0.15, 5),
-    "recipes": Style(RECIPES, 1.3, "-", 0.1, 4),
-    "river": Style(RIVER, 1.5, (0, (5, 2)), 0.1, 3),
-    "yardsticks": Style(GREYS, 1.5, (0, (1, 1.6)), 0.0, 2),
+    "loop": Style(("#e4572e",), 3.6, ("-",), 0.35, 6),
+    "frozen": Style((INK,), 1.8, ("-",), 0.15, 7),
+    "recipes": Style(RECIPES, 1.3, ("-",), 0.1, 4),
+    "river": Style(RIVER, 1.5, ((0, (5, 2)),), 0.1, 3),
+    "yardsticks": Style(GREYS, 1.6, DOTS, 0.0, 2),
 }
 
 
@@ -62,10 +63,7 @@ def draw(results: Sequence[Result], title: str) -> bytes:
     figure.text(0.07, 0.945, title, fontsize=20, fontweight="bold", color=INK)
     how = f", each point over {2 * AROUND + 1} batches (faint: single batches)" if smoothed else ""
     figure.text(0.07, 0.9, f"{words}, {wish}{how}", fontsize=12, color="#52606d")
-    axes.legend(
-        loc="upper left", bbox_to_anchor=(1.02, 1.02), frameon=False, fontsize=11, labelcolor=INK, handlelength=2.6,
-        title=f"{words} over all rows,\nbest first", title_fontsize=11, alignment="left", labelspacing=0.75,
-    )  # fmt: skip
+    _tell_who_is_who(axes, words)
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     return picture.getvalue()
@@ -74,13 +72,32 @@ def draw(results: Sequence[Result], title: str) -> bytes:
 def _draw_line(axes: Axes, result: Result, number: int, around: int) -> list[float]:
     style, trial = STYLES[result.kind], result.trials[0]
     colour = style.colours[number % len(style.colours)]
-    ends = [rows.stop - result.stream.reference for rows in trial.batches]
+    middles = [(rows.start + rows.stop) / 2 - result.stream.reference for rows in trial.batches]
     values = result.by_batch(trial, around)
     if around and style.raw:
-        axes.plot(ends, result.by_batch(trial), color=colour, linewidth=0.9, alpha=style.raw, zorder=1)
+        axes.plot(middles, result.by_batch(trial), color=colour, linewidth=0.9, alpha=style.raw, zorder=1)
     label = f"{result.score:.3f}  {result.name}" if abs(result.score) < 10 else f"{result.score:.1f}  {result.name}"
-    axes.plot(ends, values, color=colour, linewidth=style.width, linestyle=style.dash, zorder=style.order, label=label)
+    axes.plot(
+        middles,
+        values,
+        color=colour,
+        linewidth=style.width,
+        linestyle=style.dashes[number % len(style.dashes)],
+        zorder=style.order,
+        label=label,
+    )
     return values
+
+
+def _tell_who_is_who(axes: Axes, words: str) -> None:
+    legend = axes.legend(
+        loc="upper left", bbox_to_anchor=(1.02, 1.02), frameon=False, fontsize=11, labelcolor=INK, handlelength=2.6,
+        title=f"{words} over all rows,\nbest first", title_fontsize=11, alignment="left", labelspacing=0.75,
+    )  # fmt: skip
+    legend.get_title().set_color("#52606d")
+    for text in legend.get_texts():
+        if text.get_text().endswith(LOOP):
+            text.set_fontweight("bold")
 
 
 def _limit(axes: Axes, lines: Sequence[Sequence[float]]) -> None:
@@ -100,7 +117,7 @@ def _mark_promotions(axes: Axes, results: Sequence[Result]) -> None:
         for row in promoted:
             axes.axvline(row, color=colour, linewidth=0.8, alpha=0.18, zorder=0)
         axes.plot(
-            promoted, np.zeros(len(promoted)), "^", color=colour, markersize=9, markeredgecolor="white",
+            promoted, np.full(len(promoted), 0.014), "^", color=colour, markersize=9, markeredgecolor="white",
             transform=axes.get_xaxis_transform(), clip_on=False, zorder=7, label=f"a promotion ({len(promoted)})",
         )  # fmt: skip
 
@@ -112,7 +129,7 @@ def _dress(axes: Axes, metric: str) -> None:
     axes.grid(axis="y", color=FAINT, linewidth=1)
     axes.set_axisbelow(True)
     axes.margins(x=0.01)
-    axes.tick_params(colors=INK, labelsize=11, length=0)
+    axes.tick_params(colors=INK, labelsize=11, length=0, pad=7)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color("#9aa5b1")

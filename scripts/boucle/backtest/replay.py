@@ -84,7 +84,8 @@ def recipes_alone(stream: Stream, trained: Trained) -> dict[str, Callable[[], Le
     """By name, each recipe fitted anew on everything so far after every batch, and always deployed."""
     prepared = preparation.load(trained.data)
     return {
-        recipe.algorithm: partial(RecipeAlone, stream, prepared, recipe) for recipe in training.recipes(trained.project)
+        f"{recipe.algorithm} alone": partial(RecipeAlone, stream, prepared, recipe)
+        for recipe in training.recipes(trained.project)
     }
 
 
