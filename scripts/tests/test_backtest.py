@@ -220,7 +220,7 @@ def test_errors_are_ranked_from_the_smallest_and_drawn():
     ]
 
     assert contest.ranked(results)[0].name == "last label before the batch"
-    assert "mae on 3 rows, best first" in report.table(results)
+    assert "mae on 3 rows in batches of 2, best first" in report.table(results)
     assert plot.draw(results, "three rows").startswith(b"\x89PNG")
 
 

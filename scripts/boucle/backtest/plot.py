@@ -22,6 +22,7 @@ GREYS = ("#6b7280", "#9aa1ab", "#b3b9c2", "#7d8590")
 DOTS = ((0.0, (1, 1.4)), (0.0, (1, 3.2)), (0.0, (4, 1.5, 1, 1.5)), (0.0, (4, 1.5, 1, 1.5, 1, 1.5)))
 NOISY_FROM = 15  # batches: fewer are not smoothed
 AROUND = 2
+FAR = 4  # interquartile ranges
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,13 @@ def draw(results: Sequence[Result], title: str) -> bytes:
     words = metric.replace("_", " ")
     wish = "lower is better" if lower_is_better(metric) else "higher is better"
     figure.text(0.07, 0.945, title, fontsize=20, fontweight="bold", color=INK)
-    how = f", each point over {2 * AROUND + 1} batches (faint: single batches)" if smoothed else ""
-    figure.text(0.07, 0.9, f"{words}, {wish}{how}", fontsize=12, color="#52606d")
+    batch = max(rows.stop - rows.start for rows in results[0].trials[0].batches)
+    how = (
+        f"each point over {2 * AROUND + 1} batches of {batch:,} rows (faint: one)"
+        if smoothed
+        else f"batches of {batch:,} rows"
+    )
+    figure.text(0.07, 0.9, f"{words}, {wish}; {how}", fontsize=12, color="#52606d")
     _tell_who_is_who(axes, words)
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
@@ -101,11 +107,14 @@ def _tell_who_is_who(axes: Axes, words: str) -> None:
 
 
 def _limit(axes: Axes, lines: Sequence[Sequence[float]]) -> None:
-    """The smoothed lines fill the picture; a single batch, or one line that is far out, must not flatten them."""
+    """The smoothed lines fill the picture; single batches, and a line that is far out, must not flatten them."""
     values = np.concatenate([np.asarray(line) for line in lines])
-    low, high = np.nanquantile(values, [0.0, 1.0])
-    room = 0.06 * ((high - low) or 1.0)
-    axes.set_ylim(low - 2 * room, high + room)
+    values = values[np.isfinite(values)]
+    lower, upper = np.quantile(values, [0.25, 0.75])
+    reach = FAR * (upper - lower)
+    near = values[(values >= lower - reach) & (values <= upper + reach)] if reach else values
+    room = 0.06 * (float(np.ptp(near)) or 1.0)
+    axes.set_ylim(float(near.min()) - 2 * room, float(near.max()) + room)
 
 
 def _mark_promotions(axes: Axes, results: Sequence[Result]) -> None:

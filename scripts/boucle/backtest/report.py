@@ -21,6 +21,7 @@ LIBRARIES = ("boucle", "scikit-learn", "river", "numpy", "pandas", "duckdb", "ma
 def table(results: Sequence[Result]) -> str:
     """Best first; "labels" are those that the learner was fitted on by the end."""
     metric, rows = results[0].metric, len(results[0].stream.test_labels)
+    batch = max(rows.stop - rows.start for rows in results[0].trials[0].batches)
     width = max(len("learner"), *(len(result.name) for result in results))
     heading = (
         f"{'learner':{width}}  {metric:>17}  {'batch mean':>10}  {'labels':>7}  {'promotions':>10}  {'seconds':>7}"
@@ -30,7 +31,7 @@ def table(results: Sequence[Result]) -> str:
         f"{result.promotions if result.kind == 'loop' else '':10}  {result.seconds:7.1f}"
         for result in ranked(results)
     ]
-    return "\n".join([f"{metric} on {rows:,} rows, best first", heading, *lines])
+    return "\n".join([f"{metric} on {rows:,} rows in batches of {batch:,}, best first", heading, *lines])
 
 
 def scores_by_batch(results: Sequence[Result]) -> str:

@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from boucle import files, source
@@ -33,12 +34,20 @@ def hold(project: Project, kinds: set[str], batch: int, phases: int, out: Path, 
         say(f"{path.name}: {stream.reference:,} reference rows, then {number} batches of {size:,}")
         for entry in contest.entries(project, stream, kinds, Path(folder), say):
             result = contest.run(entry, project.training.metric, size, phases, lambda name: _progress(name, say))
-            say(f"{entry.name}: {result.metric} {result.score:.4f}, {result.seconds:.1f} s")
+            say(f"{entry.name}: {result.metric} {result.score:.4f}, {result.seconds:.1f} s{_decided(result)}")
             results.append(result)
             report.write(out, project, path, size, results)
-            files.replace(out / PICTURE, plot.draw(results, f"{path.name}: who would have predicted best?"))
+            files.replace(
+                out / PICTURE, plot.draw(results, f"{path.name.split('.')[0]}: who would have predicted best?")
+            )
     say(f"{out / PICTURE}, scores.csv and backtest.json written\n\n{report.table(results)}")
     return results
+
+
+def _decided(result: Result) -> str:
+    """How often each verdict was given: a loop whose runs fail must not look like one that kept its champion."""
+    counts = Counter(verdict.verdict for trial in result.trials for verdict in trial.verdicts)
+    return "".join(f"; {number} {verdict}" for verdict, number in counts.most_common())
 
 
 def _progress(name: str, say: Report) -> Progress:

@@ -41,10 +41,6 @@ class Stream:
         """The labels behind the reference rows, in order: those that are predicted."""
         return self.labels[self.reference :]
 
-    def target(self, row: int) -> Label | float:
-        """The label as the file has it."""
-        return float(self.labels[row]) if self.is_regression else self.classes[int(self.labels[row])]
-
 
 def read(project: Project, data: Path) -> Stream:
     """The rows of ``project.data.source`` in their order; as many are reference as `prepare` keeps of them.

@@ -14,6 +14,7 @@ from boucle.backtest.trial import Learner, Verdict
 from boucle.contract import Record
 
 MISSING = "missing"
+FARTHEST = 1e12
 
 Model = Any  # river's classifiers and regressors share methods, not a type
 Cells = dict[str, float | str]
@@ -78,11 +79,13 @@ class StreamingLearner:
     def predict(self, rows: slice) -> FloatArray:
         cells = [self._cells(record) for record in self.stream.records[rows]]
         if self.stream.is_regression:
-            return np.array([self.model.predict_one(one) for one in cells], dtype=np.float64)
-        answers = [self.model.predict_proba_one(one) for one in cells]
-        return np.array(
-            [[answer.get(position, 0.0) for position in range(len(self.stream.classes))] for answer in answers]
-        )
+            values = [self.model.predict_one(one) for one in cells]
+        else:
+            positions = range(len(self.stream.classes))
+            answers = [self.model.predict_proba_one(one) for one in cells]
+            values = [[answer.get(position, 0.0) for position in positions] for answer in answers]
+        # A linear model can run away from a far outlier; its answers are then wrong, not absent.
+        return np.nan_to_num(np.array(values, dtype=np.float64), posinf=FARTHEST, neginf=-FARTHEST)
 
     def learn(self, rows: slice) -> Verdict | None:
         for record, label in zip(self.stream.records[rows], self.stream.labels[rows].tolist(), strict=True):
