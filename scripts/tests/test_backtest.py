@@ -232,6 +232,16 @@ def test_shuffled_rows_are_the_same_rows_in_another_order_always_the_same(projec
     assert {record["x"]: label for record, label in zip(once.records, once.labels, strict=True)} == labels
 
 
+def test_rows_that_a_query_chose_can_be_shuffled_too(project, tmp_path):
+    chosen = project_for(Terms(query="SELECT * FROM source WHERE x > 0 ORDER BY x;"), project)
+
+    once = read(shuffled(chosen), tmp_path)
+
+    assert len(once) == len(read(chosen, tmp_path)) < 600
+    values = [record["x"] for record in once.records]
+    assert values != sorted(values)
+
+
 def test_a_given_target_says_that_the_file_is_another_table(project, tmp_path):
     user = load_project(tmp_path / "project.toml")
 

@@ -49,7 +49,7 @@ def project_for(terms: Terms, project: Project) -> Project:
 
 def shuffled(project: Project) -> Project:
     """The same rows in an order that has nothing to do with time, the same at every call."""
-    rows = project.data.query or "SELECT * FROM source"
+    rows = project.data.query.rstrip().rstrip(";") or "SELECT * FROM source"
     numbered = f"SELECT *, row_number() OVER () AS boucle_row FROM ({rows})"  # noqa: S608  # the user's own
     mixed = f"FROM ({numbered}) ORDER BY hash(boucle_row + {project.training.seed})"
     query = "SELECT * EXCLUDE (boucle_row) " + mixed  # the query inside is the user's own
