@@ -112,6 +112,10 @@ system-packages:
 bench: $(INSTALLED) ## Measure what the loop costs, as ratios within one run
 	python -m scripts.benchmarks.loop
 
+.PHONY: backtest
+backtest: $(INSTALLED) ## Replay DATA=file through the loop and its rivals; OPTIONS="--target y"
+	boucle backtest $(if $(DATA),"$(DATA)") $(OPTIONS)
+
 .PHONY: check
 check: $(INSTALLED) ## Check format, lint, types, imports, the lock and the Compose files
 	ruff format --check .
@@ -130,4 +134,4 @@ format: $(INSTALLED) ## Format the code, and mend what the linter can
 .PHONY: clean
 clean: ## Forget data, artifacts and what the tests left; the environment stays
 	find data artifacts -mindepth 1 ! -name README.md -delete
-	rm -rf screenshots .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf screenshots backtest .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

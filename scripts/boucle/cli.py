@@ -180,6 +180,34 @@ def demo() -> None:
     _drive(Ports())
 
 
+@app.command()
+def backtest(
+    data: Annotated[str, typer.Argument(help="A labelled file in time order; without one, the project's source.")] = "",
+    target: Annotated[str, typer.Option(help="The column to predict, if it is not the project's.")] = "",
+    drop: Annotated[str, typer.Option(help="Columns that are no features: a,b,c")] = "",
+    query: Annotated[str, typer.Option(help="SQL over the table `source`.")] = "",
+    metric: Annotated[str, typer.Option(help="What judges, if it is not the project's.")] = "",
+    candidates: Annotated[str, typer.Option(help="Algorithms, if they are not the project's: a,b,c")] = "",
+    reference: Annotated[float, typer.Option(help="Share of the rows that is learnt before the replay.")] = 0.2,
+    batch: Annotated[int, typer.Option(min=0, help="Rows a batch; 0 makes about 30 batches.")] = 0,
+    phases: Annotated[int, typer.Option(min=1, help="Repeat with shifted batches; the figures are means.")] = 1,
+    only: Annotated[str, typer.Option(help="Of loop,frozen,recipes,river,yardsticks.")] = "",
+    without: Annotated[str, typer.Option(help="As --only, to leave out.")] = "",
+    out: Annotated[Path, typer.Option(help="Folder for the picture and the figures.")] = Path("backtest"),
+) -> None:
+    """Replay a file through the loop, batch by batch, beside its rivals: who would have predicted best?"""
+    from boucle.backtest import contest, session, terms
+
+    project, _ = _open()
+    chosen = terms.Terms(data, target, _list(drop), query, metric, _list(candidates), reference)
+    kinds = contest.chosen(_list(only), _list(without))
+    session.hold(terms.project_for(chosen, project), kinds, batch, phases, out, _say("backtest"))
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def _drive(stack: Ports) -> None:
     from boucle import preparation
     from boucle.demo import drive

@@ -57,7 +57,7 @@ class EmbeddingSection(Section):
     """How a row becomes a vector."""
 
     modality: Literal["tabular"] = "tabular"
-    components: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = 0.95
+    components: Literal["all"] | Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = "all"
 
 
 class TrainingSection(Section):

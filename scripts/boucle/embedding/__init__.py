@@ -45,7 +45,9 @@ class Embedding:
         return vectors
 
 
-def fit(embedding_id: str, contract: Contract, records: Sequence[Record], components: float, seed: int) -> Embedding:
+def fit(
+    embedding_id: str, contract: Contract, records: Sequence[Record], components: float | str, seed: int
+) -> Embedding:
     """The embedding fitted on ``records``; nothing else may be predicted as if it were unseen."""
     scaler, projector = tabular.fit(contract, records, components, seed)
     return Embedding(embedding_id, contract, scaler, projector)

@@ -36,8 +36,10 @@ def encode(contract: Contract, records: Sequence[Record]) -> NDArray[np.float64]
     return np.array(columns, dtype=np.float64).T.reshape(len(records), len(contract.features))
 
 
-def fit(contract: Contract, records: Sequence[Record], components: float, seed: int) -> tuple[ColumnTransformer, PCA]:
-    """Scaler and PCA fitted on the records; ``components`` is a number of them, or a share of the variance below 1.
+def fit(
+    contract: Contract, records: Sequence[Record], components: float | str, seed: int
+) -> tuple[ColumnTransformer, PCA]:
+    """Scaler and PCA fitted on the records; ``components`` is "all", a number of them, or a share of the variance.
 
     Raises:
         NotEnoughData: when more components are asked for than rows or encoded columns allow.
@@ -46,14 +48,19 @@ def fit(contract: Contract, records: Sequence[Record], components: float, seed: 
     with threadpool_limits(limits=1):
         scaler = _scaler(contract)
         scaled = scaler.fit_transform(encode(contract, records))
-        most = min(scaled.shape)
-        if components > most:
-            raise NotEnoughData(
-                f"embedding.components = {components:g}: at most {most} can be had from {scaled.shape[0]} rows with "
-                f"{scaled.shape[1]} encoded columns"
-            )
-        number = int(components) if components >= 1 else float(components)
-        return scaler, PCA(number, svd_solver="full", random_state=seed).fit(scaled)
+        return scaler, PCA(_number(components, scaled.shape), svd_solver="full", random_state=seed).fit(scaled)
+
+
+def _number(components: float | str, shape: tuple[int, int]) -> float | int:
+    most = min(shape)
+    if isinstance(components, str):
+        return most
+    if components > most:
+        raise NotEnoughData(
+            f"embedding.components = {components:g}: at most {most} can be had from {shape[0]} rows with {shape[1]} "
+            f"encoded columns"
+        )
+    return int(components) if components >= 1 else float(components)
 
 
 def _scaler(contract: Contract) -> ColumnTransformer:

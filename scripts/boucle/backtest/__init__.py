@@ -1,0 +1,1 @@
+"""The backtest: a labelled file in time order, replayed batch by batch, judges the loop beside its rivals."""
