@@ -11,6 +11,7 @@ from boucle.backtest.stream import Stream, batches, read, usual_size
 from boucle.backtest.terms import Terms, project_for, shuffled
 from boucle.backtest.trial import Verdict, replay
 from boucle.config import load_project
+from boucle.contract import Classes, Quantity
 from boucle.errors import InvalidProject, InvalidSource, NotEnoughData
 from tests.support import ROOT
 
@@ -59,8 +60,12 @@ def project(tmp_path, drifting):
     return project_for(Terms(data=str(drifting), target="answer", drop=("noise",)), load_project(path))
 
 
-def stream_of(labels, classes=("no", "yes"), reference=4):
-    return Stream([{"x": float(number)} for number in range(len(labels))], np.array(labels), classes, reference)
+BINARY = Classes(name="y", classes=("no", "yes"))
+QUANTITY = Quantity(name="y", integer=False, minimum=0.0, maximum=100.0, median=10.0)
+
+
+def stream_of(labels, target=BINARY, reference=4):
+    return Stream([{"x": float(number)} for number in range(len(labels))], np.array(labels), target, reference)
 
 
 def answers_of(begin, stream, size):
@@ -121,7 +126,7 @@ def test_yardsticks_of_a_classification_know_labels_only_when_their_names_say_so
 
 
 def test_the_value_so_far_is_the_median_for_an_absolute_error_and_else_the_mean():
-    stream = stream_of([1.0, 1.0, 1.0, 5.0, 5.0, 5.0, 5.0], classes=())
+    stream = stream_of([1.0, 1.0, 1.0, 5.0, 5.0, 5.0, 5.0], target=QUANTITY)
 
     assert answers_of(yardsticks.learners(stream, "mae")["median so far"], stream, 2) == [1, 1, 3]
     assert answers_of(yardsticks.learners(stream, "r2")["mean so far"], stream, 2) == [2, 2, 3]
@@ -135,7 +140,7 @@ def test_river_learners_follow_a_turned_concept(classes):
     labels[600:] = len(classes) - 1 - labels[600:]
     words = ["high" if value > 0 else None for value in x]
     records = [{"x": float(value) if value < 2 else None, "word": word} for value, word in zip(x, words, strict=True)]
-    stream = Stream(records, labels, classes, 300)
+    stream = Stream(records, labels, Classes(name="y", classes=classes), 300)
 
     for name, begin in streaming.learners(stream, 0).items():
         trial = replay(begin, batches(stream, 100), silent)
@@ -150,7 +155,7 @@ def test_river_learners_follow_a_turned_concept(classes):
 def test_river_learners_of_a_regression_give_values():
     x = np.random.default_rng(2).normal(size=500)
     records = [{"x": float(value), "word": "high" if value > 0 else "low"} for value in x]
-    stream = Stream(records, 10 + 3 * x, (), 300)
+    stream = Stream(records, 10 + 3 * x, QUANTITY, 300)
 
     for name, begin in streaming.learners(stream, 0).items():
         answers = replay(begin, batches(stream, 100), silent).answers
@@ -181,7 +186,7 @@ def test_after_the_concept_turned_the_loop_promotes_and_leaves_the_frozen_model_
     assert loop.score > frozen.score + 0.1
     assert (frozen.trials[0].learnt, loop.trials[0].learnt) == (120, 540)
     assert results["frozen, rows shuffled (no drift)"].stream.records != loop.stream.records
-    assert results["logistic_regression alone"].trials[0].learnt == 540
+    assert results["logistic regression, scratch"].trials[0].learnt == 540
 
 
 def test_the_results_are_a_picture_a_table_scores_by_batch_and_everything_as_json(project, tmp_path):
@@ -213,7 +218,7 @@ def test_the_figures_are_means_over_the_phases(project, tmp_path):
 
 
 def test_errors_are_ranked_from_the_smallest_and_drawn():
-    stream = stream_of([1.0, 1.0, 1.0, 5.0, 5.0, 5.0, 5.0], classes=())
+    stream = stream_of([1.0, 1.0, 1.0, 5.0, 5.0, 5.0, 5.0], target=QUANTITY)
     results = [
         contest.run(contest.Entry(name, "yardsticks", stream, begin), "mae", 2, 1, lambda _: silent)
         for name, begin in yardsticks.learners(stream, "mae").items()

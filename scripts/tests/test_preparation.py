@@ -244,7 +244,7 @@ def test_a_wrong_parameter_of_an_algorithm_is_named(tmp_path, parameter):
 
 REAL_SETS = {
     "telco_churn.csv.gz": 'target = "Churn"\ndrop = ["customerID"]',
-    "bank_marketing_drift.csv.gz": 'target = "y"\ndrop = ["duration"]\nsplit = "time"',
+    "bank_marketing_drift.csv.gz": 'target = "y"\ndrop = ["duration"]',
     "bike_hourly_drift_regression.csv.gz": 'target = "busy"\nquery = "SELECT * EXCLUDE (count), count > 200 AS busy '
     'FROM source"\ndrop = ["date", "casual", "registered"]',
     "football_epl/results_0910.csv": 'target = "FTR"\ndrop = ["Date", "FTHG", "FTAG"]',

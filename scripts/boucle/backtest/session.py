@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from boucle import files, source
-from boucle.backtest import contest, plot, report
+from boucle.backtest import contest, plot, replay, report
 from boucle.backtest.contest import Result
 from boucle.backtest.stream import batches, read, usual_size
 from boucle.backtest.trial import Progress
