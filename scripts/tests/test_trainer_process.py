@@ -1,36 +1,95 @@
 """The trainer as a process that must outlive its surroundings."""
 
 import threading
+import time
+from functools import partial
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from boucle.config import Places
+from boucle.errors import LeaseLost
+from boucle.supervision import Chore, Supervisor
 
 
 class Ended(Exception):
     """Raised by the test, to leave the endless loop."""
 
 
-def test_the_trainer_waits_for_a_store_that_is_away_and_its_pulse_says_so(home, tmp_path, monkeypatch):
-    pulse, pulses, trainer = tmp_path / "pulse", [], home.trainer
-    answers = iter(["away", "away", "back"])
+def supervisor(home, carry_out_next, owner="me", limit=60.0, beat=lambda: None, chores=()):
+    return Supervisor(home.store.runs, home.artifacts, owner, limit, carry_out_next, chores, beat)
 
-    def claim(owner, lease_seconds):
-        pulses.append(pulse.exists())
+
+def claim_and_sleep(home, owner):
+    """A run that never ends, in the child process."""
+    home.store.runs.claim(owner, lease_seconds=600)
+    time.sleep(600)
+
+
+def carry_out_next(home):
+    home.trainer.carry_out_next()
+
+
+def test_the_trainer_waits_for_a_store_that_is_away_and_its_pulse_says_so(home, monkeypatch):
+    pulses, answers = [], iter(["away", "away", "back"])
+
+    def is_due():
+        pulses.append(len(beats))
         answer = next(answers, None)
         if answer == "away":
             raise OperationalError("SELECT", {}, Exception("the database is away"))
         if answer is None:
             raise Ended
 
-    monkeypatch.setattr(trainer.store.runs, "claim", claim)
-    object.__setattr__(trainer, "pulse", pulse)
+    beats = []
+    working = supervisor(home, lambda: None, beat=lambda: beats.append(1))
+    monkeypatch.setattr(working.runs, "is_due", is_due)
 
     with pytest.raises(Ended):
-        trainer.work(poll_seconds=0.01)
+        working.work(poll_seconds=0.01)
 
-    assert pulses == [False, False, False, True]
+    assert pulses == [0, 0, 0, 1]
+
+
+def test_a_run_is_carried_out_in_a_process_of_its_own(home):
+    home.store.runs.request("manual")
+
+    supervisor(home, partial(carry_out_next, home)).carry_out_one()
+
+    assert home.store.runs.get(1).state == "finished"
+
+
+def test_a_run_past_its_time_limit_is_stopped_and_can_never_promote(home):  # T6
+    home.store.runs.request("manual")
+
+    supervisor(home, partial(claim_and_sleep, home, "me"), limit=5.0).carry_out_one()
+
+    run = home.store.runs.get(1)
+    assert run.state == "failed"
+    assert "training.time_limit_seconds = 5" in run.reason
+    with pytest.raises(LeaseLost):  # what every trainer must pass before it promotes
+        home.store.runs.renew(run, "me", 60)
+    home.store.runs.request("manual")
+    assert home.store.runs.is_due()
+
+
+def test_chores_are_done_between_runs_and_not_more_often_than_they_should(home, monkeypatch):
+    done, polls = [], iter(range(5))
+
+    def is_due():
+        if next(polls, None) is None:
+            raise Ended
+        return False
+
+    chores = [Chore(0.0, lambda: done.append("often")), Chore(60.0, lambda: done.append("once"))]
+    working = supervisor(home, lambda: None, chores=chores)
+    monkeypatch.setattr(working.runs, "is_due", is_due)
+
+    with pytest.raises(Ended):
+        working.work(poll_seconds=0.01)
+
+    assert done.count("often") == 5
+    assert done.count("once") == 1
 
 
 def test_a_run_that_meets_an_outage_of_the_store_is_carried_out_later(home, monkeypatch):
