@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from serving.api import create_app
 from serving.settings import Settings
-from tests.support import PROJECT, rows_of
+from tests.support import PROJECT, Home, rows_of
 
 CSV, NDJSON = {"Content-Type": "text/csv"}, {"Content-Type": "application/x-ndjson"}
 
@@ -523,3 +523,60 @@ def test_metrics_count_by_route_so_that_no_client_can_invent_labels(client, row)
 
     assert 'boucle_http_requests_total{method="POST",route="/predict",status="200"}' in text
     assert "a-path-nobody-declared" not in text
+
+
+def test_a_class_that_is_not_known_yet_is_kept_aside_and_the_client_is_told(client, home, row):
+    answer = client.post("/feedback", json={"data": row, "prediction": "benign", "target": "borderline"})
+
+    assert answer.status_code == 201
+    receipt = answer.json()
+    assert receipt["status"] == "set aside"
+    assert "is no class of diagnosis yet" in receipt["reason"]
+    assert rows_of(home) == []
+    accepted = client.post("/feedback", json={"data": row, "prediction": "benign", "target": "benign"}).json()
+    assert (accepted["row"], accepted["status"], accepted["reason"]) == (2, "accepted", None)
+    assert len(rows_of(home)) == 1
+
+
+@pytest.fixture(scope="module")
+def quantity(tmp_path_factory):
+    """A project that predicts a number."""
+    folder = tmp_path_factory.mktemp("quantity")
+    random = np.random.default_rng(0)
+    lines = [f"{size:.3f},{20 + 3 * size:.3f}" for size in random.normal(10, 2, 200)]
+    (folder / "flats.csv").write_text("\n".join(["size,rent", *lines]))
+    home = Home(folder / "home").write(f'[data]\nsource = "{folder / "flats.csv"}"\ntarget = "rent"\n')
+    home.train()
+    return home
+
+
+@pytest.fixture
+def quantity_client(quantity):
+    with TestClient(create_app(Settings(watch_seconds=60), quantity.places), raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_a_quantity_is_predicted_and_corrected(quantity_client, quantity):
+    predicted = quantity_client.post("/predict", json={"size": 12.0}).json()
+
+    assert predicted["prediction"] == pytest.approx(56, abs=1)
+    assert predicted["probabilities"] == {}
+    body = {"prediction_id": predicted["prediction_id"], "target": 60}
+    receipt = quantity_client.post("/feedback", json=body)
+    assert receipt.status_code == 201, receipt.text
+    assert rows_of(quantity)[-1].endswith(f"60.0,{predicted['prediction']}")
+
+
+@pytest.mark.parametrize("target", ["60", True, None, 1e30])
+def test_a_true_value_that_is_no_possible_number_is_a_problem(quantity_client, target):
+    answer = quantity_client.post("/feedback", json={"data": {"size": 1.0}, "prediction": 50.0, "target": target})
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "target"
+
+
+def test_the_openapi_page_says_that_a_number_is_predicted(quantity_client):
+    target = quantity_client.get("/openapi.json").json()["components"]["schemas"]["Target"]
+
+    assert target["type"] == "number"
+    assert target["x-observed"].keys() == {"integer", "minimum", "maximum", "median"}
