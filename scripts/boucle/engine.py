@@ -6,6 +6,10 @@ from typing import Any
 
 import joblib
 
+from boucle.errors import EngineAway
+
+CONNECT_SECONDS = 10
+
 
 @dataclass(frozen=True)
 class Task:
@@ -22,14 +26,23 @@ class Engine:
     address: str = ""
 
     def results(self, tasks: Sequence[Task]) -> Iterator[Any]:
-        """The calls' results in order, each as soon as those before it are there."""
+        """The calls' results in order, each as soon as those before it are there.
+
+        Raises:
+            EngineAway: when no scheduler answers at the address.
+        """
         if not self.address:
             yield from (task.function(*task.arguments) for task in tasks)
             return
         # Here and not above: only those who have a cluster have its client.
         from distributed import Client
 
-        address = self.address.replace("dask://", "tcp://", 1)
-        with Client(address) as _, joblib.parallel_config(backend="dask"):  # type: ignore[no-untyped-call]
+        try:
+            client = Client(self.address.replace("dask://", "tcp://", 1), timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            raise EngineAway(
+                f"training.engine = {self.address}: no Dask scheduler answers there; start it, or set it to ''"
+            ) from error
+        with client, joblib.parallel_config(backend="dask"):
             calls = (joblib.delayed(task.function)(*task.arguments) for task in tasks)
             yield from joblib.Parallel(return_as="generator")(calls)

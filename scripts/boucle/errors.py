@@ -56,6 +56,10 @@ class RunNotFound(BoucleError):
     """No training run has this number."""
 
 
+class EngineAway(BoucleError):
+    """The cluster that should do the fits does not answer."""
+
+
 class UnknownRevision(BoucleError):
     """The database was migrated by a newer version of the code."""
 

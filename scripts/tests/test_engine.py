@@ -4,6 +4,7 @@ import pytest
 from distributed import LocalCluster
 
 from boucle.engine import Engine, Task
+from boucle.errors import EngineAway
 from boucle.models import Recipe
 from scripts.tests.test_examination import drifting, hold
 
@@ -35,3 +36,8 @@ def test_the_fits_run_on_the_cluster_and_not_here(cluster):
 
     assert len(processes) == 4
     assert os.getpid() not in processes
+
+
+def test_a_cluster_that_is_away_is_named_with_the_remedy():
+    with pytest.raises(EngineAway, match=r"127\.0\.0\.1:1: no Dask scheduler answers"):
+        list(Engine("dask://127.0.0.1:1").results([Task(os.getpid, ())]))
