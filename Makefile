@@ -23,6 +23,8 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export STREAMLIT_BROWSER_GATHER_USAGE_STATS := false
 # Its job runner would cost two gigabytes of memory for jobs that Boucle does not use.
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
+# What a training run is made with, for its record.
+export BOUCLE_GIT_COMMIT := $(or $(BOUCLE_GIT_COMMIT),$(shell git rev-parse HEAD 2>/dev/null))
 export PYTHONPATH := .
 export PYTHONUNBUFFERED := 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
