@@ -149,10 +149,10 @@ def kill_a_worker(pid, randomness):
 
 
 def shifted_feedback(home):
-    """Fifty labelled rows of a shifted population: enough for a challenger to win."""
+    """Labelled rows of a shifted population: enough for a challenger to win."""
     champion, store = home.artifacts.load_champion(), home.store
     store.feedback.use(champion.embedding)
-    records, labels = draw(home.preparation, 50, 0.15, np.random.default_rng(0))
+    records, labels = draw(home.preparation, 100, 0.15, np.random.default_rng(0))
     vectors = champion.embedding.vectors(records)
     items = [
         Feedback(str(number), record, vector, label, label, "v1")
