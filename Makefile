@@ -113,6 +113,7 @@ system-packages:
 .PHONY: bench
 bench: $(INSTALLED) ## Measure what the loop costs, as ratios within one run
 	python -m scripts.benchmarks.loop
+	python -m scripts.benchmarks.retraining $(OPTIONS)
 
 .PHONY: backtest
 backtest: $(INSTALLED) ## Replay DATA=file through the loop and its rivals; OPTIONS="--target y"

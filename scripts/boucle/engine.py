@@ -1,6 +1,6 @@
 """Where fits run: this process, or the workers of a Dask cluster. The results are the same."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,8 @@ class Engine:
 
     address: str = ""
 
-    def results(self, tasks: Sequence[Task]) -> Iterator[Any]:
-        """The calls' results in order, each as soon as those before it are there.
+    def results(self, tasks: Iterable[Task]) -> Iterator[Any]:
+        """The calls' results in order, each as soon as those before it are there; tasks are made as they are needed.
 
         Raises:
             EngineAway: when no scheduler answers at the address.

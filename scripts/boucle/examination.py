@@ -1,7 +1,7 @@
 """Every feedback batch is first an exam: challengers and champion answer the same rows, which none of them has seen."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -23,7 +23,7 @@ Report = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Lesson:
-    """Rows in time order: ``past`` is what the champion could have learnt from, the rest is the exam.
+    """Rows in time order: the past, then the exam, which the champion has not learnt from.
 
     ``vectors`` (n_rows, n_components) and ``labels`` (n_rows,) hold the past first, the exam rows from ``start`` on;
     ``rows`` are the exam rows' feedback numbers, ``champion_vectors`` the exam rows in the champion's own embedding.
@@ -41,18 +41,13 @@ class Lesson:
         return self.labels[self.start :]
 
     def newest(self, most_rows: int) -> "Lesson":
-        """The same with the newest ``most_rows`` exam rows only."""
+        """The same with the newest ``most_rows`` exam rows only; the others are past."""
         extra = max(0, len(self.rows) - most_rows)
-        if not extra:
-            return self
-        kept = np.r_[0 : self.start, self.start + extra : len(self.labels)]
-        return Lesson(
-            self.vectors[kept],
-            self.labels[kept],
-            self.start,
-            self.rows[extra:],
-            self.champion_vectors[extra:],
-            self.n_classes,
+        return replace(
+            self,
+            start=self.start + extra,
+            rows=self.rows[extra:],
+            champion_vectors=self.champion_vectors[extra:],
         )
 
 
@@ -155,10 +150,11 @@ def _sheets(
     engine: Engine,
     report: Report,
 ) -> list[_Sheet]:
-    tasks = [_task(recipe, champion, lesson, begin, end, metric) for recipe in recipes for begin, end in folds]
+    # One at a time: each holds a copy of its rows.
+    tasks = (_task(recipe, champion, lesson, begin, end, metric) for recipe in recipes for begin, end in folds)
     done = []
     for number, result in enumerate(engine.results(tasks), 1):
-        report(f"exam: {recipes[(number - 1) // len(folds)].name}", number / len(tasks))
+        report(f"exam: {recipes[(number - 1) // len(folds)].name}", number / (len(recipes) * len(folds)))
         done.append(result)
     sheets = []
     for position, recipe in enumerate(recipes):

@@ -26,7 +26,7 @@ from boucle.examination import Lesson, Result
 from boucle.models import Recipe
 from boucle.preparation import Preparation
 from boucle.publishing import Lineage, publish
-from boucle.store import Run, Store
+from boucle.store import Labelled, Run, Store
 from boucle.tracking import Record, Tracker
 
 log = logging.getLogger(__name__)
@@ -57,20 +57,21 @@ def gather(
         NotPrepared: when champion and reference data do not predict the same target.
     """
     reference = prepared.knowing(_learnt_classes(store, prepared, champion, new_class_rows))
-    learned = store.feedback.labelled(reference.embedding)
-    unseen = learned.after(champion.manifest.feedback_row)
-    champion_vectors = unseen.vectors
+    seen = champion.manifest.feedback_row
+    # Row numbers begin at 1: the reference rows are those before all feedback.
+    known = Labelled(np.zeros(len(reference.labels), dtype=np.int64), reference.vectors, reference.labels)
+    learned, theirs = store.feedback.labelled(reference.embedding, before=known), None
     if champion.embedding.fit_id != reference.embedding.fit_id:
-        theirs = store.feedback.labelled(champion.embedding)
-        unseen = unseen.select(np.isin(unseen.rows, theirs.rows))
-        champion_vectors = theirs.select(np.isin(theirs.rows, unseen.rows)).vectors
-    before = learned.select(learned.rows <= champion.manifest.feedback_row)
+        theirs = store.feedback.labelled(champion.embedding, after=seen)
+        learned = learned.select((learned.rows <= seen) | np.isin(learned.rows, theirs.rows))
+    start = int(np.searchsorted(learned.rows, seen, side="right"))
+    unseen = learned.rows[start:]
     lesson = Lesson(
-        vectors=np.concatenate([reference.vectors, before.vectors, unseen.vectors]),
-        labels=np.concatenate([reference.labels, before.labels, unseen.labels]),
-        start=len(reference.labels) + len(before.labels),
-        rows=unseen.rows,
-        champion_vectors=champion_vectors,
+        vectors=learned.vectors,
+        labels=learned.labels,
+        start=start,
+        rows=unseen,
+        champion_vectors=theirs.select(np.isin(theirs.rows, unseen)).vectors if theirs else learned.vectors[start:],
         n_classes=reference.contract.target.n_classes,
     )
     return reference, lesson

@@ -116,9 +116,10 @@ def test_progress_is_reported_up_to_the_last_fit():
     assert reports[-1][1] == 1.0
 
 
-def test_the_newest_rows_of_a_long_exam_are_enough():
+def test_the_newest_rows_of_a_long_exam_are_enough_and_the_others_are_learnt_from():
     lesson, _ = drifting(past=50, exam=100)
 
     newest = lesson.newest(30)
 
-    assert (newest.start, len(newest.labels), newest.rows[0], len(newest.champion_vectors)) == (50, 80, 71, 30)
+    assert (newest.start, len(newest.labels), newest.rows[0], len(newest.champion_vectors)) == (120, 150, 71, 30)
+    assert newest.vectors is lesson.vectors

@@ -99,7 +99,7 @@ def test_a_run_that_meets_an_outage_of_the_store_is_carried_out_later(home, monk
     object.__setattr__(trainer, "lease_seconds", 0.2)
     labelled = trainer.store.feedback.labelled
 
-    def away(embedding):
+    def away(embedding, before):
         monkeypatch.setattr(trainer.store.feedback, "labelled", labelled)
         raise OperationalError("SELECT", {}, Exception("the database is away"))
 

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boucle.store.database import connect
-from boucle.store.feedback import Feedback, FeedbackTable, Receipt
+from boucle.store.feedback import Feedback, FeedbackTable, Labelled, Receipt
 from boucle.store.migration import migrate
 from boucle.store.predictions import LoggedPrediction, PredictionLog
 from boucle.store.runs import Run, TrainingRuns
 
-__all__ = ["Feedback", "LoggedPrediction", "Receipt", "Run", "Store", "TrainingRuns", "open_store"]
+__all__ = ["Feedback", "Labelled", "LoggedPrediction", "Receipt", "Run", "Store", "TrainingRuns", "open_store"]
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """The feedback table: rows, their numbers, the training requests they trigger, and their lines in prod_data.csv."""
 
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -21,7 +23,7 @@ if TYPE_CHECKING:  # the store handles embeddings; it need not import scikit-lea
     from boucle.embedding import Embedding
 
 ACCEPTED, SET_ASIDE = "accepted", "set aside"
-CHUNK = 10_000
+CHUNK = 2_000
 
 Rows = Sequence[sa.Row[Any]]
 
@@ -65,13 +67,9 @@ class Labelled:
     vectors: FloatArray
     labels: Labels
 
-    def after(self, row: int) -> "Labelled":
-        """The rows behind ``row``."""
-        return self.select(self.rows > row)
-
     def select(self, chosen: NDArray[np.bool_]) -> "Labelled":
-        """The rows where ``chosen`` (n,) is true."""
-        return Labelled(self.rows[chosen], self.vectors[chosen], self.labels[chosen])
+        """The rows where ``chosen`` (n,) is true; a copy only if some are not."""
+        return self if chosen.all() else Labelled(self.rows[chosen], self.vectors[chosen], self.labels[chosen])
 
 
 class FeedbackTable:
@@ -165,23 +163,21 @@ class FeedbackTable:
         with self._database.reading() as connection:
             return _projection(connection)[0]
 
-    def labelled(self, embedding: "Embedding") -> Labelled:
-        """Every row that fits the embedding's contract, in order, as its vectors."""
-        width, exact = len(embedding.columns), embedding.contract.target.n_classes
-        rows, vectors = [np.empty(0, dtype=np.int64)], [np.empty((0, width))]
+    def labelled(self, embedding: "Embedding", after: int = 0, before: Labelled | None = None) -> Labelled:
+        """Every row behind ``after`` that fits the embedding's contract, in order; the rows of ``before`` come first.
+
+        The vectors stay in a file without a name, which is paged in as they are used and goes with the array: memory
+        holds one chunk of them, however many there are.
+        """
+        exact = embedding.contract.target.n_classes
+        rows: list[IndexArray] = [np.empty(0, dtype=np.int64)]
         labels: list[Labels] = [np.empty(0, dtype=np.float64 if exact is None else np.int64)]
-        with self._database.reading() as connection:
-            stored, _ = _projection(connection)
-            chunks = _accepted(connection) if stored == embedding.id else _chunks(connection)
-            for chunk in chunks:
-                read = _stored if stored == embedding.id else _embedded
-                fitting = [reading for reading in read(chunk, embedding) if reading.vector is not None]
-                if fitting:
-                    truths = [embedding.contract.target.index(reading.target) for reading in fitting]
-                    rows.append(np.array([reading.row for reading in fitting]))
-                    vectors.append(np.stack([reading.vector for reading in fitting if reading.vector is not None]))
-                    labels.append(np.array(truths, dtype=labels[0].dtype))
-        return Labelled(np.concatenate(rows), np.concatenate(vectors), np.concatenate(labels))
+        with tempfile.TemporaryFile(dir=self._prod_data.parent) as file, self._database.reading() as connection:
+            for chunk in chain([before] if before else [], _labelled(connection, embedding, after)):
+                rows.append(chunk.rows)
+                labels.append(chunk.labels.astype(labels[0].dtype))
+                file.write(chunk.vectors.tobytes())
+            return Labelled(np.concatenate(rows), _paged(file, len(embedding.columns)), np.concatenate(labels))
 
     def set_aside(self) -> dict[Label, int]:
         """How many rows wait, by target, since the contract does not fit them."""
@@ -259,19 +255,53 @@ def _last(connection: sa.Connection, header: str) -> tuple[int, int]:
     return (found.row, found.line_end) if found else (0, len(header.encode()))
 
 
-def _chunks(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Iterator[Rows]:
-    last = 0
+def _chunks(
+    connection: sa.Connection,
+    *conditions: sa.ColumnElement[bool],
+    after: int = 0,
+    columns: Sequence[sa.ColumnElement[Any]] = tuple(FEEDBACK.c),
+) -> Iterator[Rows]:
     while True:
-        query = sa.select(FEEDBACK).where(FEEDBACK.c.row > last, *conditions).order_by(FEEDBACK.c.row).limit(CHUNK)
+        query = sa.select(*columns).where(FEEDBACK.c.row > after, *conditions).order_by(FEEDBACK.c.row).limit(CHUNK)
         chunk = connection.execute(query).all()
         if not chunk:
             return
         yield chunk
-        last = chunk[-1].row
+        after = chunk[-1].row
 
 
 def _accepted(connection: sa.Connection) -> Iterator[Rows]:
     return _chunks(connection, FEEDBACK.c.status == ACCEPTED)
+
+
+def _labelled(connection: sa.Connection, embedding: "Embedding", after: int) -> Iterator[Labelled]:
+    target, width = embedding.contract.target, len(embedding.columns)
+    if _projection(connection)[0] != embedding.id:
+        for chunk in _chunks(connection, after=after):
+            fitting = [(read, read.vector) for read in _embedded(chunk, embedding) if read.vector is not None]
+            if fitting:
+                labels = np.array([target.index(read.target) for read, _ in fitting])
+                yield Labelled(
+                    np.array([read.row for read, _ in fitting]), np.stack([vector for _, vector in fitting]), labels
+                )
+        return
+    # Not the inputs: they are most of the table.
+    columns = (FEEDBACK.c.row, FEEDBACK.c.vector, FEEDBACK.c.target)
+    for chunk in _chunks(connection, FEEDBACK.c.status == ACCEPTED, after=after, columns=columns):
+        rows, vectors, truths = zip(*chunk, strict=True)
+        labels_of = {text: target.index(json.loads(text)) for text in set(truths)}
+        yield Labelled(
+            np.array(rows),
+            np.frombuffer(b"".join(vectors)).reshape(len(rows), width),
+            np.array([labels_of[text] for text in truths]),
+        )
+
+
+def _paged(file: IO[bytes], width: int) -> FloatArray:
+    """The vectors in the file, shape (n, width), read only."""
+    file.flush()
+    # An empty file cannot be mapped.
+    return np.asarray(np.memmap(file, np.float64, "r").reshape(-1, width)) if file.tell() else np.empty((0, width))
 
 
 def _lines(connection: sa.Connection, header: str) -> Iterator[bytes]:
@@ -290,12 +320,6 @@ class _Reading:
     prediction: Label
     vector: FloatArray | None
     reason: str | None
-
-
-def _stored(chunk: Rows, _: "Embedding") -> Iterator[_Reading]:
-    for row in chunk:
-        vector = np.frombuffer(row.vector) if row.status == ACCEPTED else None
-        yield _Reading(row.row, json.loads(row.target), json.loads(row.prediction), vector, row.reason)
 
 
 def _embedded(chunk: Rows, embedding: "Embedding") -> Iterator[_Reading]:
