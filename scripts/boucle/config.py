@@ -73,7 +73,7 @@ class TrainingSection(Section):
     strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)] = ("scratch", "recency", "window", "fine_tune")
     half_life: Annotated[int, Field(ge=1)] = 2_000
     window: Annotated[int, Field(ge=10)] = 2_000
-    max_rows: Annotated[int, Field(ge=100)] = 100_000
+    max_rows: Annotated[int, Field(ge=100)] = 20_000
     class_weight: Literal["balanced", "none"] = "none"
     new_class_rows: Annotated[int, Field(ge=2)] = 20
     time_limit_seconds: Annotated[float, Field(gt=0)] = 3_600.0

@@ -1,11 +1,14 @@
 import threading
+import tracemalloc
 
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
 from boucle.errors import EmbeddingChanged, FeedbackConflict, LeaseLost
-from boucle.store import Feedback, LoggedPrediction, open_store
+from boucle.store import Feedback, Labelled, LoggedPrediction, open_store
+from boucle.store.database import FEEDBACK, connect
 from tests.support import PROJECT, on_each_database, rows_of
 
 pytestmark = on_each_database
@@ -173,6 +176,39 @@ def test_labelled_rows_are_the_same_through_a_stored_and_another_embedding(home,
 
     assert np.array_equal(stored.labels, other.labels)
     assert np.allclose(stored.vectors[:, :4], other.vectors)
+
+
+def test_labelled_rows_come_behind_a_row_and_those_given_before_them(home, table, embedding_id):
+    table.add([feedback(home, str(number), row=number) for number in range(10)], embedding_id)
+    embedding = home.preparation.embedding
+    known = Labelled(np.zeros(2, dtype=np.int64), np.full((2, 5), 7.0), np.array([1, 0]))
+
+    learned = table.labelled(embedding, after=7, before=known)
+
+    assert learned.rows.tolist() == [0, 0, 8, 9, 10]
+    assert np.array_equal(learned.vectors[:2], known.vectors)
+    assert np.allclose(learned.vectors[2:], embedding.vectors(home.preparation.test_records[7:10]))
+    assert learned.labels.tolist() == [1, 0, 0, 0, 0]
+
+
+def test_labelled_rows_are_read_in_less_memory_than_their_vectors_take(home, table):
+    home.write(PROJECT.replace("components = 5", 'components = "all"'))
+    home.train()
+    embedding, store = home.preparation.embedding, home.store
+    store.feedback.use(embedding)
+    row = store.feedback.add([feedback(home, "0")], embedding.id)[0].row
+    with connect(home.places.database).writing() as connection:
+        first = connection.execute(sa.select(FEEDBACK)).one()._asdict()
+        copies = [{**first, "row": row + number, "prediction_id": str(number)} for number in range(1, 20_000)]
+        connection.execute(sa.insert(FEEDBACK), copies)
+
+    tracemalloc.start()
+    learned = store.feedback.labelled(embedding)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert np.array_equal(learned.vectors, np.tile(embedding.vectors(home.preparation.test_records[:1]), (20_000, 1)))
+    assert peak < learned.vectors.nbytes
 
 
 def test_labels_keep_their_type(home):
