@@ -45,7 +45,7 @@ class Peak:
 
 
 def main(
-    rows: Annotated[int, typer.Option(help="The longest history.")] = 1_000_000,
+    rows: Annotated[int, typer.Option(help="The longest history, a power of ten.")] = 1_000_000,
     target: Annotated[str, typer.Option(help="Another column, such as 'mean area': a quantity.")] = "diagnosis",
 ) -> None:
     """Print the table."""
