@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -212,6 +213,8 @@ def _file_state(path: Path) -> tuple[int, int, int] | None:
 def main() -> int:
     """The exit status: 0 after a signal, 1 without workspace or UI, 2 for a wrong setting."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # Evidently also takes it within parts of the target's range, and some hold a single row.
+    warnings.filterwarnings("ignore", message=r"R\^2 score is not well-defined")
     try:
         settings = Settings()
     except ValidationError as error:
