@@ -57,7 +57,7 @@ class RegressionTask:
     @property
     def reading(self) -> str:
         """What the errors refer to, for titles."""
-        return "in units of the target"
+        return "errors in units of the target"
 
 
 Task = ClassificationTask | RegressionTask

@@ -67,7 +67,7 @@ def test_a_quantity_gets_a_regression_report_and_panels_of_its_errors(settings: 
     runs = [workspace.get_run(project(settings).id, path.stem) for path in snapshots(settings)[before:]]
     assert [run.name for run in runs if run] == ["Data drift", "Regression"]
     titles = {panel.title for panel in project(settings).dashboard.model().panels}
-    assert {"Latest scores, in units of the target", "MAE and RMSE", "Mean error"} < titles
+    assert {"Latest scores, errors in units of the target", "MAE and RMSE", "Mean error"} < titles
     assert not {"F1 and balanced accuracy", "Recall and precision"} & titles
 
 
