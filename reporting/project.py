@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from reporting import reports
 from reporting.dashboard import dashboard
 from reporting.settings import Settings
 from reporting.ui import start_ui, stop_ui
-from reporting.window import PRODUCTION_FILE, REFERENCE_FILE, NotReportable, read_window
+from reporting.window import FILES, NotReportable, read_window
 
 log = logging.getLogger("reporting")
 
@@ -75,13 +76,13 @@ class Reporter:
         self._project = self._open_project()
         self._seen: object = None
         self._reason = ""
-        self._shown = ""
+        self._shown: reports.Task | None = None
         if not self._project.dashboard.model().panels:
-            self._show("known with the first report")
+            self._workspace.save_dashboard(self._project.id, dashboard(None))
 
     def refresh(self) -> bool:
         """Write the reports if the data have changed since the last call; say whether they were written."""
-        state = [_file_state(self._settings.data / name) for name in (REFERENCE_FILE, PRODUCTION_FILE)]
+        state = [_file_state(self._settings.data / name) for name in FILES]
         if state == self._seen:
             return False
         self._seen = state
@@ -100,12 +101,12 @@ class Reporter:
         now = datetime.now(UTC)
         snapshots = [reports.drift_report(window, now)]
         try:
-            task = reports.classification_task(window)
+            task = reports.task_of(window)
         except NotReportable as reason:
-            comment = f'classification=skipped reason="{reason}"'
+            comment = f'scores=skipped reason="{reason}"'
         else:
-            snapshots.append(reports.classification_report(window, task, now))
-            self._show(task.reading)
+            snapshots.append(reports.performance_report(window, task, now))
+            self._show(task)
             comment = f'scores="{task.reading}"'
         for snapshot in snapshots:
             self._workspace.add_run(self._project.id, snapshot)
@@ -124,11 +125,11 @@ class Reporter:
         found = self._workspace.search_project(PROJECT_NAME)
         return found[0] if found else self._workspace.create_project(PROJECT_NAME, PROJECT_DESCRIPTION)
 
-    def _show(self, scores: str) -> None:
+    def _show(self, task: reports.Task) -> None:
         # Once per process and reading: a panel that somebody edits in the browser stays until the next start.
-        if scores != self._shown:
-            self._workspace.save_dashboard(self._project.id, dashboard(scores))
-        self._shown = scores
+        if task != self._shown:
+            self._workspace.save_dashboard(self._project.id, dashboard(task))
+        self._shown = task
 
     def _forget_oldest(self) -> None:
         # Identifiers are UUIDv7: their order is the order of time.
@@ -212,6 +213,8 @@ def _file_state(path: Path) -> tuple[int, int, int] | None:
 def main() -> int:
     """The exit status: 0 after a signal, 1 without workspace or UI, 2 for a wrong setting."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # Evidently also takes it within parts of the target's range, and some hold a single row.
+    warnings.filterwarnings("ignore", message=r"R\^2 score is not well-defined")
     try:
         settings = Settings()
     except ValidationError as error:

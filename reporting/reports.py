@@ -1,4 +1,4 @@
-"""A window of rows in, Evidently snapshots out: data drift and classification."""
+"""A window of rows in, Evidently snapshots out: data drift, and how good the predictions were."""
 
 # mypy: disable-error-code="misc"
 # evidently ships no py.typed, so that its classes are Any.
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import pandas as pd
-from evidently import BinaryClassification, DataDefinition, Dataset, MulticlassClassification, Report
+from evidently import BinaryClassification, DataDefinition, Dataset, MulticlassClassification, Regression, Report
 from evidently.core.metric_types import SingleValue, SingleValueCalculation, SingleValueMetric
 from evidently.core.report import Context, Snapshot
 from evidently.legacy.renderers.html_widgets import CounterData, counter
-from evidently.metrics import F1Score, Precision, Recall, RowCount
+from evidently.metrics import MAE, RMSE, F1Score, MeanError, Precision, R2Score, Recall, RowCount
 from evidently.presets import DataDriftPreset
 
 from reporting.window import NotReportable, Window
@@ -50,20 +50,39 @@ class ClassificationTask:
         return f"positive class {self.positive}" if self.positive is not None else "macro average"
 
 
-def classification_task(window: Window) -> ClassificationTask:
-    """Two classes make a binary task, with the rarer one in the reference as positive; more make a multiclass task.
+@dataclass(frozen=True)
+class RegressionTask:
+    """The scores are errors, in the units of the target."""
 
-    Of two classes equally frequent, the last in sorted order is positive (1, True).
+    @property
+    def reading(self) -> str:
+        """What the errors refer to, for titles."""
+        return "errors in units of the target"
+
+
+Task = ClassificationTask | RegressionTask
+
+
+def task_of(window: Window) -> Task:
+    """What the predictions of the window are to be judged by.
 
     Raises:
         NotReportable: when all targets of the window are equal, since the scores would then be 0 or 1 for no reason; or
             when only two of more classes occur, since Evidently then looks for a positive class.
     """
-    targets = set(window.current["target"])
+    targets = window.current["target"].unique()
     if len(targets) < 2:
-        raise NotReportable(f"every target in the window is {targets.pop()}")
+        raise NotReportable(f"every target in the window is {targets[0]}")
+    return RegressionTask() if window.is_quantity else _classification_task(window)
+
+
+def _classification_task(window: Window) -> ClassificationTask:
+    """Two classes make a binary task, with the rarer one in the reference as positive; more make a multiclass task.
+
+    Of two classes equally frequent, the last in sorted order is positive (1, True).
+    """
     frequency = window.reference["target"].value_counts()
-    occurring = targets | set(window.current["prediction"])
+    occurring = set(window.current["target"]) | set(window.current["prediction"])
     classes = occurring | set(frequency.index)
     if len(classes) > 2 == len(occurring):
         raise NotReportable(f"only {' and '.join(sorted(occurring))} of {len(classes)} classes occur in the window")
@@ -93,8 +112,15 @@ def drift_report(window: Window, now: datetime) -> Snapshot:
     )
 
 
-def classification_report(window: Window, task: ClassificationTask, now: datetime) -> Snapshot:
-    """F1, balanced accuracy, recall and precision of the window's predictions; the reference holds no predictions."""
+def performance_report(window: Window, task: Task, now: datetime) -> Snapshot:
+    """The scores of the window's predictions; the reference holds no predictions."""
+    if isinstance(task, RegressionTask):
+        return _regression_report(window, now)
+    return _classification_report(window, task, now)
+
+
+def _classification_report(window: Window, task: ClassificationTask, now: datetime) -> Snapshot:
+    """F1, balanced accuracy, recall and precision of the window's predictions."""
     columns = {"target": "target", "prediction_labels": "prediction"}
     definition = DataDefinition(
         categorical_columns=list(columns.values()),
@@ -113,6 +139,20 @@ def classification_report(window: Window, task: ClassificationTask, now: datetim
         name=f"Classification, {task.reading}",
         tags=["classification"],
         metadata={"rows": str(len(window.current)), "scores": task.reading},
+    )
+
+
+def _regression_report(window: Window, now: datetime) -> Snapshot:
+    """MAE, RMSE, R² and the mean error of the window's predictions."""
+    columns = ["target", "prediction"]
+    definition = DataDefinition(numerical_columns=columns, regression=[Regression()])
+    return Report([MAE(), RMSE(error_distr=False), MeanError(), R2Score()]).run(
+        Dataset.from_pandas(window.current[columns], data_definition=definition),
+        None,
+        timestamp=now,
+        name="Regression",
+        tags=["regression"],
+        metadata={"rows": str(len(window.current))},
     )
 
 
@@ -165,7 +205,8 @@ def headline(snapshot: Snapshot) -> list[tuple[str, float]]:
     for metric in snapshot.dict()["metrics"]:
         name = _HEADLINE.get(metric["config"]["type"].rpartition(":")[2])
         if name:
-            numbers.append((name, float(metric["value"]["share"] if name == "drifted" else metric["value"])))
+            value, part = metric["value"], _PARTS.get(name)
+            numbers.append((name, float(value[part] if part else value)))
     return numbers
 
 
@@ -175,4 +216,9 @@ _HEADLINE = {
     "BalancedAccuracy": "balanced_accuracy",
     "Recall": "recall",
     "Precision": "precision",
+    "MAE": "mae",
+    "RMSE": "rmse",
+    "MeanError": "mean_error",
+    "R2Score": "r2",
 }
+_PARTS = {"drifted": "share", "mae": "mean", "mean_error": "mean"}

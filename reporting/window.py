@@ -1,6 +1,7 @@
 """The two CSV files read into one window of comparable rows, or the reason why they cannot be compared."""
 
 import csv
+import json
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ import pandas as pd
 
 REFERENCE_FILE = "ref_data.csv"
 PRODUCTION_FILE = "prod_data.csv"
+PREPARATION_FILE = "preparation.json"
+FILES = (REFERENCE_FILE, PRODUCTION_FILE, PREPARATION_FILE)
 
 
 class NotReportable(Exception):
@@ -17,15 +20,17 @@ class NotReportable(Exception):
 
 @dataclass(frozen=True)
 class Window:
-    """The reference rows and the latest production rows: features are finite floats, labels are non-empty strings.
+    """The reference rows and the latest production rows: features are finite floats.
 
-    Labels stay the strings of the file, so that ``1`` and ``1.0``, or ``True`` and ``1``, are never mixed up.
+    Target and prediction are finite floats where the target is a quantity. Classes stay the non-empty strings of the
+    file, so that ``1`` and ``1.0``, or ``True`` and ``1``, are never mixed up.
     """
 
     reference: pd.DataFrame
     current: pd.DataFrame
     features: list[str]
     unusable_rows: int
+    is_quantity: bool = False
 
 
 def read_window(data: Path, *, min_rows: int, window_rows: int) -> Window:
@@ -42,12 +47,23 @@ def read_window(data: Path, *, min_rows: int, window_rows: int) -> Window:
     if header != [*reference_header, "prediction"]:
         raise NotReportable(f"{PRODUCTION_FILE} must have the columns of {REFERENCE_FILE}, then prediction")
 
-    reference = _usable(reference_rows, features, ["target"])
-    current = _usable(rows, features, ["target", "prediction"])
+    is_quantity = _is_quantity(data / PREPARATION_FILE)
+    numbers = len(header) if is_quantity else len(features)
+    reference = _usable(reference_rows, reference_header[:numbers], reference_header[numbers:])
+    current = _usable(rows, header[:numbers], header[numbers:])
     for name, frame in ((REFERENCE_FILE, reference), (PRODUCTION_FILE, current)):
         if len(frame) < min_rows:
             raise NotReportable(f"{name} has fewer than {min_rows} usable rows")
-    return Window(reference, current, features, unusable_rows=len(rows) - len(current))
+    return Window(reference, current, features, len(rows) - len(current), is_quantity)
+
+
+def _is_quantity(path: Path) -> bool:
+    """Whether the contract says so; files that come without one hold classes."""
+    try:
+        contract = json.loads(path.read_bytes())["contract"]
+    except FileNotFoundError:
+        return False
+    return "classes" not in contract["target"]
 
 
 def _read(path: Path, last: int | None = None) -> tuple[list[str], list[list[str]]]:
@@ -70,10 +86,10 @@ def _read(path: Path, last: int | None = None) -> tuple[list[str], list[list[str
         raise NotReportable(f"{path.name} is not CSV: {error}") from error
 
 
-def _usable(rows: list[list[str]], features: list[str], labels: list[str]) -> pd.DataFrame:
-    columns = [*features, *labels]
+def _usable(rows: list[list[str]], numbers: list[str], texts: list[str]) -> pd.DataFrame:
+    columns = [*numbers, *texts]
     frame = pd.DataFrame([row for row in rows if len(row) == len(columns)], columns=columns, dtype=str)
-    numbers = frame[features].apply(pd.to_numeric, errors="coerce").astype(float)
-    is_usable = (numbers.abs() < float("inf")).all(axis=1) & (frame[labels] != "").all(axis=1)
-    usable: pd.DataFrame = pd.concat([numbers, frame[labels]], axis=1)[is_usable]
+    parsed = frame[numbers].apply(pd.to_numeric, errors="coerce").astype(float)
+    is_usable = (parsed.abs() < float("inf")).all(axis=1) & (frame[texts] != "").all(axis=1)
+    usable: pd.DataFrame = pd.concat([parsed, frame[texts]], axis=1)[is_usable]
     return usable.reset_index(drop=True)

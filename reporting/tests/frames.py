@@ -5,6 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from boucle.contract import Contract, Quantity, Target
+from boucle.preparation import Summary
+
 COLUMNS = [f"PCA_{number}" for number in range(1, 6)]
 
 
@@ -26,9 +29,29 @@ def production_rows(
     return frame.assign(target=target, prediction=np.where(guessed, random.choice(labels, rows), target))
 
 
+def quantities(rows: pd.DataFrame) -> pd.DataFrame:
+    """The same rows with a quantity around 200 as target; its predictions, if any, are off by ten or so."""
+    random = np.random.default_rng(2)
+    rows = rows.assign(target=random.gamma(4, 50, len(rows)).round())
+    error = 10 * random.standard_normal(len(rows))
+    return rows.assign(prediction=rows["target"] + error) if "prediction" in rows else rows
+
+
 def write(data: Path, reference: pd.DataFrame | None = None, production: pd.DataFrame | None = None) -> None:
     """Write the files that are given."""
     if reference is not None:
         reference.to_csv(data / "ref_data.csv", index=False)
     if production is not None:
         production.to_csv(data / "prod_data.csv", index=False)
+
+
+def write_contract(data: Path, target: Target) -> None:
+    """Say what the target is, as `make prepare` does."""
+    summary = Summary(id="0", contract=Contract(features=(), target=target, example={}), files={})
+    (data / "preparation.json").write_text(summary.model_dump_json())
+
+
+def write_quantities(data: Path) -> None:
+    """Reference, production and contract of a project that predicts a quantity."""
+    write(data, quantities(reference_rows()), quantities(production_rows()))
+    write_contract(data, Quantity(name="count", integer=True, minimum=0, maximum=900, median=180))

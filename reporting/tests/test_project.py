@@ -7,7 +7,7 @@ from evidently.ui.workspace import Project, Workspace
 
 from reporting.project import PROJECT_NAME, Reporter
 from reporting.settings import Settings
-from reporting.tests.frames import production_rows, reference_rows, write
+from reporting.tests.frames import production_rows, reference_rows, write, write_quantities
 
 
 def project(settings: Settings) -> Project:
@@ -55,6 +55,33 @@ def test_the_dashboard_names_the_positive_class(settings: Settings) -> None:
     assert "Latest scores, positive class malignant" in titles
 
 
+def test_a_quantity_gets_a_regression_report_and_panels_of_its_errors(settings: Settings) -> None:
+    reporter = Reporter(settings)
+    reporter.refresh()
+    before = len(snapshots(settings))
+
+    write_quantities(settings.data)
+    assert reporter.refresh()
+
+    workspace = Workspace(str(settings.workspace))
+    runs = [workspace.get_run(project(settings).id, path.stem) for path in snapshots(settings)[before:]]
+    assert [run.name for run in runs if run] == ["Data drift", "Regression"]
+    titles = {panel.title for panel in project(settings).dashboard.model().panels}
+    assert {"Latest scores, errors in units of the target", "MAE and RMSE", "Mean error"} < titles
+    assert not {"F1 and balanced accuracy", "Recall and precision"} & titles
+
+
+def test_the_dashboard_shows_no_scores_before_the_first(data: Path) -> None:
+    settings = Settings(data=data)
+    write(data, production=production_rows(10))
+
+    Reporter(settings).refresh()
+
+    titles = [panel.title for panel in project(settings).dashboard.model().panels]
+    assert "Latest drift report" in titles
+    assert not [title for title in titles if "scores" in title]
+
+
 def test_the_oldest_snapshots_are_forgotten(data: Path) -> None:
     settings = Settings(data=data, keep=4)
     reporter = Reporter(settings)
@@ -96,7 +123,7 @@ def test_a_window_with_one_class_gets_a_drift_report_and_says_why_no_scores(
     Reporter(settings).refresh()
 
     assert len(snapshots(settings)) == 1
-    assert 'classification=skipped reason="every target in the window is benign"' in caplog.text
+    assert 'scores=skipped reason="every target in the window is benign"' in caplog.text
 
 
 def test_another_project_of_the_user_is_reported_once_both_files_are_its_own(settings: Settings) -> None:

@@ -4,10 +4,18 @@ from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
-from sklearn.metrics import balanced_accuracy_score, f1_score, precision_score, recall_score
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    f1_score,
+    mean_absolute_error,
+    precision_score,
+    r2_score,
+    recall_score,
+    root_mean_squared_error,
+)
 
-from reporting.reports import classification_report, classification_task, drift_report, headline
-from reporting.tests.frames import COLUMNS, production_rows, reference_rows
+from reporting.reports import drift_report, headline, performance_report, task_of
+from reporting.tests.frames import COLUMNS, production_rows, quantities, reference_rows
 from reporting.window import NotReportable, Window
 
 # scikit-learn says so when a score has nothing to divide by and is 0.
@@ -26,7 +34,7 @@ def drifted_share(current: pd.DataFrame) -> float:
 
 def scores(current: pd.DataFrame, reference: pd.DataFrame | None = None) -> dict[str, float]:
     rows = window(current, reference)
-    return dict(headline(classification_report(rows, classification_task(rows), NOW)))
+    return dict(headline(performance_report(rows, task_of(rows), NOW)))
 
 
 @pytest.mark.parametrize("rows", [50, 500])
@@ -62,7 +70,7 @@ def test_binary_scores_are_those_of_scikit_learn_for_the_rarer_class(labels: tup
     found = scores(current, reference)
 
     truth, prediction = current["target"], current["prediction"]
-    assert classification_task(window(current, reference)).reading == f"positive class {rare}"
+    assert task_of(window(current, reference)).reading == f"positive class {rare}"
     assert found == pytest.approx(
         {
             "f1": f1_score(truth, prediction, pos_label=rare),
@@ -76,7 +84,7 @@ def test_binary_scores_are_those_of_scikit_learn_for_the_rarer_class(labels: tup
 def test_the_rarer_class_is_positive_even_when_it_sorts_first() -> None:
     reference = reference_rows(labels=("acute", "benign", "benign"))
 
-    assert classification_task(window(production_rows(labels=("acute", "benign")), reference)).positive == "acute"
+    assert task_of(window(production_rows(labels=("acute", "benign")), reference)).positive == "acute"
 
 
 def test_multiclass_scores_are_macro_averages() -> None:
@@ -100,7 +108,7 @@ def test_a_window_with_one_class_has_no_scores() -> None:
     current = production_rows().assign(target="benign", prediction="benign")
 
     with pytest.raises(NotReportable, match="every target in the window is benign"):
-        classification_task(window(current))
+        task_of(window(current))
 
 
 def test_a_model_that_never_says_the_positive_class_scores_zero() -> None:
@@ -113,7 +121,7 @@ def test_a_class_unknown_to_the_reference_makes_the_scores_macro_averages() -> N
     current = production_rows()
     current.loc[:4, "prediction"] = "unknown"
 
-    assert classification_task(window(current)).reading == "macro average"
+    assert task_of(window(current)).reading == "macro average"
     assert scores(current)["f1"] == pytest.approx(f1_score(current["target"], current["prediction"], average="macro"))
 
 
@@ -121,7 +129,7 @@ def test_two_classes_of_three_in_the_window_have_no_scores() -> None:
     reference = reference_rows(labels=("benign", "malignant", "borderline"))
 
     with pytest.raises(NotReportable, match="only benign and malignant of 3 classes occur in the window"):
-        classification_task(window(production_rows(), reference))
+        task_of(window(production_rows(), reference))
 
 
 def test_a_class_that_a_multiclass_model_never_predicts_counts_as_zero() -> None:
@@ -131,3 +139,54 @@ def test_a_class_that_a_multiclass_model_never_predicts_counts_as_zero() -> None
     found = scores(current, reference_rows(labels=labels))
 
     assert found["f1"] == pytest.approx(f1_score(current["target"], current["prediction"], average="macro"))
+
+
+def quantity_window(current: pd.DataFrame) -> Window:
+    return Window(quantities(reference_rows()), current, COLUMNS, unusable_rows=0, is_quantity=True)
+
+
+def test_the_scores_of_a_quantity_are_those_of_scikit_learn() -> None:
+    current = quantities(production_rows())
+    rows = quantity_window(current)
+
+    found = dict(headline(performance_report(rows, task_of(rows), NOW)))
+
+    truth, prediction = current["target"], current["prediction"]
+    assert found == pytest.approx(
+        {
+            "mae": mean_absolute_error(truth, prediction),
+            "rmse": root_mean_squared_error(truth, prediction),
+            "mean_error": (prediction - truth).mean(),
+            "r2": r2_score(truth, prediction),
+        }
+    )
+
+
+@pytest.mark.parametrize("error", [0, 3])
+def test_predictions_that_are_all_equally_wrong_have_scores(error: float) -> None:
+    current = quantities(production_rows(50))
+    rows = quantity_window(current.assign(prediction=current["target"] + error))
+
+    assert dict(headline(performance_report(rows, task_of(rows), NOW)))["mae"] == error
+
+
+def test_a_model_that_always_says_the_same_quantity_has_scores() -> None:
+    rows = quantity_window(quantities(production_rows(50)).assign(prediction=200.0))
+
+    assert dict(headline(performance_report(rows, task_of(rows), NOW)))["r2"] <= 0
+
+
+def test_a_window_where_every_quantity_is_the_same_has_no_scores() -> None:
+    with pytest.raises(NotReportable, match="every target in the window is 7"):
+        task_of(quantity_window(quantities(production_rows()).assign(target=7.0)))
+
+
+@pytest.mark.parametrize("predicted", ["joined", "benign"])
+def test_a_class_that_joined_after_the_reference_counts_as_a_class(predicted: str) -> None:
+    current = production_rows()
+    current.loc[:9, ["target", "prediction"]] = "joined", predicted
+
+    found = scores(current)
+
+    truth, prediction = current["target"], current["prediction"]
+    assert found["recall"] == pytest.approx(recall_score(truth, prediction, average="macro"))

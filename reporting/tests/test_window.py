@@ -6,7 +6,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reporting.tests.frames import production_rows, reference_rows, write
+from boucle.contract import Classes
+from reporting.tests.frames import (
+    production_rows,
+    quantities,
+    reference_rows,
+    write,
+    write_contract,
+    write_quantities,
+)
 from reporting.window import NotReportable, Window, read_window
 
 
@@ -54,6 +62,33 @@ def test_labels_stay_as_they_are_written(data: Path) -> None:
     write(data, reference_rows(labels=labels), production_rows(labels=labels))
 
     assert set(read(data).current["target"]) == set(labels)
+
+
+def test_quantities_are_numbers(tmp_path: Path) -> None:
+    write_quantities(tmp_path)
+
+    window = read(tmp_path)
+
+    assert window.is_quantity
+    pd.testing.assert_frame_equal(window.current, quantities(production_rows()))
+
+
+@pytest.mark.parametrize("row", ["0,0,0,0,0,,1", "0,0,0,0,0,1,many", "0,0,0,0,0,inf,1"])
+def test_a_row_whose_quantity_is_no_number_is_left_out_and_counted(tmp_path: Path, row: str) -> None:
+    write_quantities(tmp_path)
+    append(tmp_path, row + "\n")
+
+    assert read(tmp_path).unusable_rows == 1
+
+
+def test_classes_that_look_like_numbers_stay_classes(data: Path) -> None:
+    write(data, reference_rows(labels=("0", "1")), production_rows(labels=("0", "1")))
+    write_contract(data, Classes(name="failed", classes=(0, 1)))
+
+    window = read(data)
+
+    assert not window.is_quantity
+    assert set(window.current["target"]) == {"0", "1"}
 
 
 def refused(data: Path, reason: str) -> None:

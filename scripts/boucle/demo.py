@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import requests
 
-from boucle.contract import Classes, Label, Number, Record
+from boucle.contract import Classes, Label, Number, Quantity, Record, Target
+from boucle.live_metric import mean_absolute_error
 from boucle.preparation import Preparation
 
 CALM_ROUNDS, SHIFTED_ROUNDS = 2, 6
@@ -27,11 +28,12 @@ class Round:
     answers: list[Answer]
     labels: list[Label]
 
-    @property
-    def right(self) -> float:
-        """Share of right predictions."""
-        pairs = zip(self.answers, self.labels, strict=True)
-        return float(np.mean([answer["prediction"] == label for answer, label in pairs]))
+    def quality(self, target: Target) -> str:
+        """How good the predictions were: the share of right classes, or the mean absolute error of a quantity."""
+        pairs = [(label, answer["prediction"]) for answer, label in zip(self.answers, self.labels, strict=True)]
+        if isinstance(target, Quantity):
+            return f"off by {mean_absolute_error(pairs):.4g} on average"
+        return f"{np.mean([label == predicted for label, predicted in pairs]):.0%} right"
 
 
 def drive(url: str, preparation: Preparation, report: Callable[[str], None], pause_seconds: float = 0.02) -> None:
@@ -48,7 +50,8 @@ def drive(url: str, preparation: Preparation, report: Callable[[str], None], pau
         records, labels = draw(preparation, k, SHIFT if shifted else 0.0, random)
         answers = [_post(session, f"{url}/predict", record, pause_seconds) for record in records]
         sent = Round(answers, labels)
-        report(f"{'shifted' if shifted else 'usual'} round: {k} predictions, {sent.right:.0%} right; now their labels")
+        quality = sent.quality(preparation.contract.target)
+        report(f"{'shifted' if shifted else 'usual'} round: {k} predictions, {quality}; now their labels")
         receipts = [
             _post(session, f"{url}/feedback", {"prediction_id": answer["prediction_id"], "target": label}, 0)
             for answer, label in zip(answers, labels, strict=True)
@@ -63,7 +66,7 @@ def drive(url: str, preparation: Preparation, report: Callable[[str], None], pau
 def draw(
     preparation: Preparation, rows: int, shift: float, random: np.random.Generator
 ) -> tuple[list[Record], list[Label]]:
-    """Rows of the held-out data with their true classes; numbers moved by ``shift`` of their range."""
+    """Rows of the held-out data with their true labels; numbers moved by ``shift`` of their range."""
     chosen = random.integers(0, len(preparation.test_records), rows)
     numbers = [feature for feature in preparation.contract.features if isinstance(feature, Number)]
     records = [_moved(preparation.test_records[position], numbers, shift, random) for position in chosen]
@@ -93,7 +96,16 @@ def _post(session: requests.Session, url: str, body: object, pause_seconds: floa
 def _await_run(session: requests.Session, url: str, run_id: int) -> str:
     while True:
         run = session.get(f"{url}/retrain/{run_id}", timeout=10).json()
-        if run["state"] not in ("requested", "running"):
-            verdict = f"promoted {run['version']}" if run["version"] else run["verdict"] or run["state"]
-            return f"training run {run_id}: {verdict} ({run['reason']})"
+        if run["state"] == "coalesced":
+            run_id = run["coalesced_into"]
+        elif run["state"] not in ("requested", "running"):
+            return outcome(run)
         time.sleep(0.5)
+
+
+def outcome(run: Answer) -> str:
+    """How a finished training run ended, and why."""
+    verdict = run["verdict"] or run["state"]
+    # A challenger that lost has a version too.
+    version = f" {run['version']}" if verdict == "promoted" else ""
+    return f"training run {run['id']}: {verdict}{version} ({run['reason']})"
