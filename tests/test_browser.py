@@ -10,11 +10,14 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from boucle.demo import draw
-from serving.schemas import PromoteBody
 from tests.support import ROOT, answers, free_port, process, serving, trainer, wait_for
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SCREENSHOTS = ROOT / "screenshots"
+# With so many rows after the shift a challenger passes its exam; see scripts/tests/test_retraining.py.
+ROWS = 100
+# The trainer has still to start when the first page is open, and a machine that runs other tests is slow.
+TRAINING_MILLISECONDS = 240_000
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None and "CI" not in os.environ, reason="no Chromium on this machine: apt-get install chromium"
@@ -54,8 +57,8 @@ def shifted_rows(home, rows):
 
 
 def test_upload_predict_feedback_and_the_new_version_is_shown(page, home):
-    shifted_rows(home, 50).to_csv(home.folder / "patients.csv", index=False)
-    with serving(home, workers=1) as api, trainer(home), webapp(home, api) as url:
+    shifted_rows(home, ROWS).to_csv(home.folder / "patients.csv", index=False)
+    with serving(home, workers=1, BOUCLE__FEEDBACK__K=str(ROWS)) as api, trainer(home), webapp(home, api) as url:
         page.goto(url)
         page.locator(".st-key-predict button").click()
         expect(page.locator(".st-key-model_version")).to_contain_text("model v1")
@@ -64,39 +67,40 @@ def test_upload_predict_feedback_and_the_new_version_is_shown(page, home):
         page.locator(".st-key-label [data-testid=stRadioOption]").filter(has_text="malignant").click()
         page.locator(".st-key-send_feedback button").click()
         expect(page.locator(".st-key-receipt")).to_contain_text("row 1")
-        expect(page.locator(".st-key-receipt")).to_contain_text("49 rows to the next retraining")
+        expect(page.locator(".st-key-receipt")).to_contain_text(f"{ROWS - 1} rows to the next retraining")
         photograph(page, "feedback")
 
         page.get_by_role("link", name="Batch").click()
         page.locator(".st-key-upload input[type=file]").set_input_files(home.folder / "patients.csv")
         page.locator(".st-key-predict_batch button").click()
-        expect(page.locator(".st-key-summary")).to_contain_text("50")
+        expect(page.locator(".st-key-summary")).to_contain_text("Agreement")
         photograph(page, "batch")
         page.locator(".st-key-send_batch_feedback button").click()
         expect(page.locator(".st-key-batch_receipt")).to_be_visible()
 
-        expect(page.locator(".st-key-status_version")).to_contain_text("v2", timeout=60_000)
+        expect(page.locator(".st-key-status_version")).to_contain_text("v2", timeout=TRAINING_MILLISECONDS)
         expect(page.locator(".st-key-takeover")).to_contain_text("v2 took over from v1")
         page.get_by_role("link", name="Loop").click()
         expect(page.get_by_text("Training runs")).to_be_visible()
         photograph(page, "loop")
-    assert len(home.prod_data.read_text().splitlines()) == 1 + 51
+    assert len(home.prod_data.read_text().splitlines()) == 1 + 1 + ROWS
 
 
 def test_the_models_page_follows_a_training_and_rolls_back(page, home):
-    shifted_rows(home, 50).to_csv(home.folder / "patients.csv", index=False)
-    with serving(home, workers=1) as api, trainer(home), webapp(home, api) as url:
+    shifted_rows(home, ROWS).to_csv(home.folder / "patients.csv", index=False)
+    with serving(home, workers=1, BOUCLE__FEEDBACK__K=str(ROWS)) as api, trainer(home), webapp(home, api) as url:
         page.goto(f"{url}/batch")
         page.locator(".st-key-upload input[type=file]").set_input_files(home.folder / "patients.csv")
         page.locator(".st-key-predict_batch button").click()
-        expect(page.locator(".st-key-summary")).to_contain_text("50")
+        expect(page.locator(".st-key-summary")).to_contain_text("Agreement")
         photograph(page, "batch")
         page.locator(".st-key-send_batch_feedback button").click()
         expect(page.locator(".st-key-batch_receipt")).to_be_visible()
         page.get_by_role("link", name="Models").click()
-        expect(page.locator(".st-key-champion")).to_contain_text("v2", timeout=60_000)
+        expect(page.locator(".st-key-champion")).to_contain_text("v2", timeout=TRAINING_MILLISECONDS)
         expect(page.locator(".st-key-training")).to_contain_text("promoted")
 
+        expect(page.locator("[data-testid=stDataFrame]")).to_contain_text("v2")
         tick_row(page, 2)
         expect(page.locator(".st-key-version")).to_contain_text("Predicts diagnosis")
         photograph(page, "models")
@@ -104,8 +108,6 @@ def test_the_models_page_follows_a_training_and_rolls_back(page, home):
         page.get_by_role("button", name="Cancel").click()
         expect(page.get_by_role("dialog")).to_have_count(0)
 
-        if "replacing" not in PromoteBody.model_fields:
-            pytest.skip("serving does not take the champion to replace yet")
         page.get_by_role("button", name="Roll back to v1").click()
         page.get_by_label("Why").fill("v2 was a try")
         page.get_by_role("dialog").get_by_role("button", name="Roll back to v1").click()
@@ -118,6 +120,7 @@ def test_the_models_page_follows_a_training_and_rolls_back(page, home):
 def tick_row(page: Page, row: int) -> None:
     """Tick a row of the only table, counted from 1: it is drawn on a canvas, which only a place in it can name."""
     table = page.locator("[data-testid=stDataFrame]")
+    page.wait_for_timeout(700)  # a table that grows a row is another element
     table.scroll_into_view_if_needed()
     page.wait_for_timeout(700)  # Streamlit fades its elements in
     table.click(position={"x": 18, "y": 38 + 35 * row - 20})

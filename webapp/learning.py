@@ -95,6 +95,12 @@ class Loop(Answer):
         return tuple(run for run in self.runs if run.is_active)
 
     @property
+    def last(self) -> TrainingRun | None:
+        """The run under way, else the newest; a request merged into another run is none of its own."""
+        own = [run for run in self.runs if run.state != "coalesced"]
+        return next((run for run in own if run.state == "running"), own[0] if own else None)
+
+    @property
     def examined(self) -> TrainingRun | None:
         """The newest run whose exam is known."""
         return next((run for run in self.runs if run.exam), None)

@@ -104,7 +104,7 @@ def challengers(exam: Exam) -> Chart:
     ranked = sorted(
         (one for one in exam.challengers if one.score is not None), key=lambda one: sign * (one.score or 0.0)
     )
-    names = {one.name: f"{one.algorithm}, {one.strategy}".replace("_", " ") for one in ranked}
+    names = {one.name: one.name.replace("_", " ") for one in ranked}
     table = pd.DataFrame(
         {
             "challenger": [names[one.name] for one in ranked],
@@ -146,8 +146,10 @@ def reigns(models: Models, now: datetime) -> Chart:
     scale = alt.Scale(domain=["serving", "promoted", "rolled back"], range=[ACCENT, GREY, AMBER])
     legend = alt.Legend(orient="top", direction="horizontal")
     lane = alt.Axis(ticks=False, domain=False, grid=True)
+    days = (now - models.history[-1].since).total_seconds() / 86_400
+    style = "%H:%M" if days < 1 else "%d %b %H:%M" if days < 4 else "%d %b %Y" if days > 300 else "%d %b"
     base = alt.Chart(_reign_table(models, now, lanes)).encode(
-        x=alt.X("begin:T", title=None, axis=alt.Axis(grid=False, tickCount=6, labelOverlap=True)),
+        x=alt.X("begin:T", title=None, axis=alt.Axis(grid=False, tickCount=6, labelOverlap=True, format=style)),
         y=alt.Y("version:N", sort=_newest_first(lanes), title=None, axis=lane),
         tooltip=["version:N", "how:N", "from:N", "until:N", "replaced:N", "reason:N", "by:N"],
     )

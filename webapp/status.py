@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from webapp import verdicts
 from webapp.client import ApiClient, ApiDown, ApiProblem
 from webapp.learning import Loop, Models, TrainingRun
 from webapp.texts import clock, count, next_retraining, plain
@@ -92,7 +93,7 @@ def _draw(loop: Loop, models: Models) -> None:
             st.progress(share, text=next_retraining(loop.rows_to_next_retraining))
     with st.container(key="status_run", gap=None):
         st.caption("Last training run")
-        _draw_run(loop.runs[0] if loop.runs else None)
+        _draw_run(loop.last)
 
 
 def _draw_run(run: TrainingRun | None) -> None:
@@ -101,7 +102,5 @@ def _draw_run(run: TrainingRun | None) -> None:
         return
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.markdown(f"\\#{plain(run.id)} {plain(run.state)}", width="content")
-        if run.verdict == "promoted":
-            st.badge("promoted", color="green")
-        elif run.verdict:
-            st.badge(plain(run.verdict), color="orange")
+        if run.verdict:
+            st.badge(plain(run.verdict), color=verdicts.color(run.verdict))

@@ -1,7 +1,11 @@
 """What an exam came to, in one plain sentence."""
 
+from typing import Literal
+
 from webapp.learning import Exam, TrainingRun, is_error
 from webapp.texts import count
+
+Color = Literal["green", "orange", "gray"]
 
 
 def sentence(run: TrainingRun) -> str:
@@ -23,14 +27,26 @@ def sentence(run: TrainingRun) -> str:
             return f"The verdict is not out yet: {won}."
 
 
+def color(verdict: str) -> Color:
+    """The colour of the verdict's badge."""
+    return "green" if verdict == "promoted" else "orange" if verdict == "insufficient evidence" else "gray"
+
+
+def is_by_several(exam: Exam) -> bool:
+    """Whether the gain is not of one challenger: each part of the rows is answered by whoever led before it."""
+    best = next((one for one in exam.challengers if one.name == exam.challenger), None)
+    return best is not None and best.score != exam.challenger_score
+
+
 def amount(gain: float, exam: Exam) -> str:
     """A gain or a loss without its sign, in the exam's unit."""
     return f"{abs(gain):.1%} of the error" if is_error(exam.metric) else f"{abs(gain):.3f}"
 
 
 def _challenger(exam: Exam) -> str:
-    best = next((one for one in exam.challengers if one.name == exam.challenger), None)
-    return (f"{best.algorithm}, {best.strategy}," if best else exam.challenger).replace("_", " ")
+    if is_by_several(exam):
+        return "the leading challengers"
+    return exam.challenger.replace("_", " ") + ("," if "," in exam.challenger else "")
 
 
 def _result(difference: float, exam: Exam) -> str:
@@ -44,6 +60,8 @@ def _result(difference: float, exam: Exam) -> str:
 def _doubt(exam: Exam) -> str:
     if exam.lower is None:
         return "there are too few rows to say how sure that is"
+    if exam.difference == 0:
+        return "nothing speaks for a change"
     if exam.strict:
         return f"the gain must be surely above {amount(exam.margin, exam)}"
     return f"it may really be worse by {amount(exam.lower, exam)}, and {amount(exam.tolerance, exam)} is tolerated"

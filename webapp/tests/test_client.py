@@ -63,6 +63,8 @@ def served(api: FakeApi) -> Iterator[str]:
             self.send_response(api.status)
             self.send_header("Content-Type", api.content_type)
             self.send_header("Transfer-Encoding", "chunked")
+            # As servers do that are asked for it; without, the client may take the connection again before it is gone.
+            self.send_header("Connection", "close")
             self.end_headers()
             for chunk in api.chunks:
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))

@@ -71,6 +71,12 @@ def test_a_running_training_shows_how_far_it_is_and_what_started_it(api, page):
             "but it may really be worse by 0.045, and 0.020 is tolerated. More feedback will tell.",
         ),
         (
+            "insufficient evidence",
+            {"difference": 0.0, "lower": -0.01},
+            "v3 stays for now: random forest, window, did as well on 250 rows, "
+            "but nothing speaks for a change. More feedback will tell.",
+        ),
+        (
             "promoted",
             {"metric": "mae", "difference": 0.08},
             "v4 replaced v3: random forest, window, saved 8.0% of the error on 250 rows.",
@@ -90,6 +96,33 @@ def test_the_exam_shown_is_the_newest_there_is_even_when_a_later_run_had_none(ap
 
     assert "Run #14 failed: out of memory" in text
     assert "v4 replaced v3" in text
+
+
+def test_a_request_merged_into_the_run_under_way_does_not_hide_it(api, page):
+    waiting = {"verdict": None, "version": None, "exam": None, "reason": None}
+    api.loop["runs"] = [run(14, state="coalesced", **waiting), run(13, state="running", **waiting), run(12)]
+
+    text = said(opened(page))
+
+    assert "#13 running" in text
+    assert "#14" not in text
+
+
+def test_a_reason_that_names_its_trigger_is_said_once(api, page):
+    api.loop["runs"] = [
+        run(12, trigger="feedback", trigger_reason="feedback row 400, of which every 50th requests a run")
+    ]
+
+    assert "Started by feedback row 400" in said(opened(page))
+
+
+def test_a_gain_that_several_challengers_made_is_not_said_of_one(api, page):
+    api.loop["runs"] = [run(12, verdict="rejected", exam=exam(challenger_score=0.80, difference=-0.011))]
+
+    text = said(opened(page))
+
+    assert "v3 stays: the leading challengers lost by 0.011 on 250 rows." in text
+    assert "The gain is of whoever had led until each part" in text
 
 
 def test_a_project_that_was_only_trained_once_has_a_page_without_gaps(api, page):

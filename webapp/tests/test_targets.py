@@ -65,6 +65,17 @@ def test_a_number_that_is_confirmed_is_sent_with_all_its_digits(api, url):
     assert api.received[-1]["target"] == 248.37215
 
 
+def test_what_only_comes_whole_is_confirmed_as_the_nearest_whole_number(api, url):
+    api.predict_numbers()
+    api.target["x-observed"]["integer"] = True
+    page = predicted(url)
+    assert page.button(key="send_feedback").label == "Confirm and send"
+
+    page.button(key="send_feedback").click().run()
+
+    assert api.received[-1]["target"] == 248
+
+
 def test_an_empty_correction_cannot_be_sent(api, url):
     api.predict_numbers()
     page = predicted(url)
@@ -84,6 +95,18 @@ def test_a_file_of_numbers_is_compared_by_how_far_each_is_off(api, url):
     assert "confidence" not in table.value and "agrees" not in table.value
     assert {metric.label: metric.value for metric in page.metric}["Off by, on average"] == "3"
     assert "Predicted against true" in texts(page)
+
+
+def test_the_summary_stands_there_before_the_answers_so_that_nothing_moves_under_the_mouse(url):
+    page = drawn("batch", url).run()
+    page.file_uploader(key="upload").upload("cells.csv", b"radius,texture,diagnosis\n1,2,benign\n3,4,?\n", "text/csv")
+    page.run()
+    assert [(metric.label, metric.value) for metric in page.metric] == [("Rows", "2"), ("With a true diagnosis", "1")]
+
+    page.button(key="predict_batch").click().run()
+
+    assert [metric.label for metric in page.metric][:2] == ["Rows", "Predicted"]
+    assert "predict_batch" not in [button.key for button in page.button]
 
 
 def test_the_numbers_of_a_file_are_sent_as_numbers(api, url):

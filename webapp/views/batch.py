@@ -23,12 +23,11 @@ def show(api: ApiClient, schema: Schema) -> None:
     st.title("Batch")
     st.caption(f"{plain(schema.project)}: predict a whole file, compare it with the truth, send the truth back.")
     batch = _choose_file(schema)
-    if batch and not batch.answers:
-        rows = count(len(batch.upload.rows), "row")
-        if st.button(f"Predict {rows}", key="predict_batch", type="primary", icon=":material/play_arrow:"):
-            _predict(api, batch)
-    if batch and batch.answers:
+    if batch:
+        # Also before the answers: what comes below must not move under the mouse while the numbers are drawn.
         _show_summary(batch, schema)
+        _offer_prediction(api, batch)
+    if batch and batch.answers:
         table = results.table(batch, schema)
         labels = batch.labels
         if batch.upload.labels is None:
@@ -81,6 +80,20 @@ def _choose_file(schema: Schema) -> Batch | None:
     return batch
 
 
+def _offer_prediction(api: ApiClient, batch: Batch) -> None:
+    place = st.empty()
+    if batch.answers:
+        return
+    with place.container():
+        rows = count(len(batch.upload.rows), "row")
+        if st.button(f"Predict {rows}", key="predict_batch", type="primary", icon=":material/play_arrow:"):
+            _predict(api, batch)
+    if batch.answers:
+        # The button goes before the table comes: going later, it would pull the next button from under the mouse.
+        place.empty()
+        st.rerun()
+
+
 def _predict(api: ApiClient, batch: Batch) -> None:
     """Ask for every row and move the bar; a refusal or an outage is shown and leaves the batch unanswered."""
     bar = st.progress(0.0, text="Asking the API…")
@@ -95,9 +108,6 @@ def _predict(api: ApiClient, batch: Batch) -> None:
         batch.answers.clear()
         bar.empty()
         show_error(error)
-    else:
-        # Drawn again from the session, without the button.
-        st.rerun()
 
 
 def _show_summary(batch: Batch, schema: Schema) -> None:
@@ -105,6 +115,9 @@ def _show_summary(batch: Batch, schema: Schema) -> None:
     versions = sorted({prediction.model_version for prediction in predictions.values()})
     with st.container(horizontal=True, key="summary"):
         st.metric("Rows", f"{len(batch.upload.rows):,}", border=True)
+        if not batch.answers:
+            st.metric(f"With a true {plain(schema.target)}", f"{len(batch.labels):,}", border=True)
+            return
         st.metric("Predicted", f"{len(predictions):,}", border=True)
         st.metric("With problems", f"{len(batch.upload.rows) - len(predictions):,}", border=True)
         st.metric("Model version", plain(", ".join(versions)) or "none", border=True)

@@ -64,7 +64,7 @@ def _show_runs(loop: Loop, models: Models) -> None:
         return
     champion = models.find(models.champion)
     metric = metric_title(champion.metric) if champion else "score"
-    last = next((run for run in loop.runs if run.reason), None)
+    last = next((run for run in loop.runs if run.reason and run.state != "coalesced"), None)
     if last:
         st.caption(f"Run \\#{plain(last.id)}: {plain(last.reason)}. Below, champion and challenger by {plain(metric)}.")
     st.dataframe(
@@ -72,14 +72,12 @@ def _show_runs(loop: Loop, models: Models) -> None:
             {
                 "run": [f"#{run.id}" for run in loop.runs],
                 "when": [clock(run.finished_at or run.requested_at) for run in loop.runs],
-                "trigger": [run.trigger for run in loop.runs],
-                "why": [run.trigger_reason or "" for run in loop.runs],
-                "state": [run.state for run in loop.runs],
-                "verdict": [run.verdict or "" for run in loop.runs],
+                "outcome": [run.verdict or run.state for run in loop.runs],
+                "new": [run.version or "" for run in loop.runs],
+                "started by": [training.trigger(run) for run in loop.runs],
                 "champion": [run.metrics.champion for run in loop.runs],
                 "challenger": [run.metrics.challenger for run in loop.runs],
                 "exam rows": [run.metrics.exam_rows for run in loop.runs],
-                "new": [run.version or "" for run in loop.runs],
                 "reason": [run.reason or "" for run in loop.runs],
             }
         ),
@@ -88,10 +86,11 @@ def _show_runs(loop: Loop, models: Models) -> None:
         placeholder="",
         column_config={
             "run": st.column_config.TextColumn(width=50),
-            "verdict": st.column_config.TextColumn(width=100),
+            "outcome": st.column_config.TextColumn(width=140, help="the verdict; before there is one, the state"),
+            "started by": st.column_config.TextColumn(width=340),
             "champion": st.column_config.NumberColumn(format="%.4f", width=80, help=f"its {metric} on the exam rows"),
             "challenger": st.column_config.NumberColumn(format="%.4f", width=85, help=f"its {metric} on the exam rows"),
-            "new": st.column_config.TextColumn(width=50, help="the version that this run put in place"),
+            "new": st.column_config.TextColumn(width=50, help="the version that this run made"),
             "reason": st.column_config.TextColumn(width=370),
         },
         key="runs",

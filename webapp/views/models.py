@@ -11,8 +11,6 @@ from webapp.schema import Schema
 from webapp.texts import age, clock, metric_title, next_retraining, plain, score_text
 from webapp.views import promotion, training, versions
 
-COLORS = {"promoted": "green", "insufficient evidence": "orange", "rejected": "gray"}
-
 
 def show(api: ApiClient, schema: Schema) -> None:
     """All of it, kept up to date; a promotion asks in a dialog, which no refresh closes."""
@@ -71,14 +69,14 @@ def _show_training(loop: Loop) -> None:
         if loop.active_runs:
             training.show_active(loop)
             return
-        last = loop.runs[0] if loop.runs else None
+        last = loop.last
         if last and last.state == "failed":
             st.error(f"Run \\#{plain(last.id)} failed: {plain(last.reason or 'no reason given')}")
         elif last:
             with st.container(horizontal=True, gap="small", vertical_alignment="center"):
                 st.markdown(f"Run \\#{plain(last.id)} {plain(last.state)}", width="content")
                 _show_verdict(last.verdict)
-            st.caption(f"Started by {training.trigger(last)}, {clock(last.requested_at)}")
+            st.caption(f"Started by {plain(training.trigger(last))}, {clock(last.requested_at)}")
         else:
             st.markdown("No run yet")
         st.caption(f"{next_retraining(loop.rows_to_next_retraining)}.")
@@ -101,13 +99,15 @@ def _show_exam(run: TrainingRun | None) -> None:
         if run.exam.difference is None:
             st.caption("The gain cannot be measured on these rows.")
         else:
-            st.markdown("**Gain of the best challenger**")
+            st.markdown("**Gain of the challengers**")
             st.altair_chart(model_charts.gain(run.exam), key="gain_chart")
             st.caption(_how_to_read(run.exam))
     with challengers:
         if any(one.score is not None for one in run.exam.challengers):
             st.markdown("**Every challenger**")
             st.altair_chart(model_charts.challengers(run.exam), key="challengers_chart")
+            if verdicts.is_by_several(run.exam):
+                st.caption("A tick is a part of the rows. The gain is of whoever had led until each part.")
 
 
 def _how_to_read(exam: Exam) -> str:
@@ -118,7 +118,7 @@ def _how_to_read(exam: Exam) -> str:
 
 def _show_verdict(verdict: str | None) -> None:
     if verdict:
-        st.badge(plain(verdict), color=COLORS.get(verdict, "gray"))  # type: ignore[arg-type]  # a literal of colors
+        st.badge(plain(verdict), color=verdicts.color(verdict))
 
 
 def _show_past(models: Models) -> None:

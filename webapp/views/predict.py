@@ -72,7 +72,7 @@ def _show_feedback(api: ApiClient, prediction: Prediction, schema: Schema) -> No
             _show_receipt(receipt)
             return
         label = _choose_number(prediction, schema) if schema.is_numeric else _choose_class(prediction, schema)
-        is_confirmed = label == prediction.prediction
+        is_confirmed = label == _suggested(prediction, schema)
         if st.button(
             "Confirm and send" if is_confirmed else "Correct and send",
             key="send_feedback",
@@ -93,9 +93,16 @@ def _send(api: ApiClient, prediction: Prediction, label: Label | None) -> None:
         st.rerun()
 
 
+def _suggested(prediction: Prediction, schema: Schema) -> Label:
+    """The label that confirms the prediction: of what only comes whole, the nearest whole number."""
+    predicted = prediction.prediction
+    is_whole = schema.observed is not None and schema.observed.integer
+    return float(round(predicted)) if is_whole and isinstance(predicted, float) else predicted
+
+
 def _choose_number(prediction: Prediction, schema: Schema) -> Label | None:
     key = f"label_{prediction.prediction_id}"
-    predicted = prediction.prediction
+    predicted = _suggested(prediction, schema)
     with st.container(key="label"):
         # An input born with a value cannot be emptied.
         st.session_state.setdefault(key, None if isinstance(predicted, str) else float(predicted))

@@ -13,8 +13,9 @@ def show_active(loop: Loop) -> None:
 
 
 def trigger(run: TrainingRun) -> str:
-    """What started the run, and why."""
-    return plain(run.trigger) + (f": {plain(run.trigger_reason)}" if run.trigger_reason else "")
+    """What started the run, and why; the reason alone where it names the trigger, as the API's often do."""
+    reason = run.trigger_reason or ""
+    return reason if run.trigger in reason else f"{run.trigger}: {reason}" if reason else run.trigger
 
 
 def _show_progress(run: TrainingRun) -> None:
@@ -25,4 +26,4 @@ def _show_progress(run: TrainingRun) -> None:
         if run.state == "running":
             share = min(1.0, max(0.0, run.progress_share or 0.0))
             st.progress(share, text=plain(run.progress or "starting"))
-        st.caption(f"Started by {trigger(run)}, {clock(run.requested_at)}")
+        st.caption(f"Started by {plain(trigger(run))}, {clock(run.requested_at)}")
