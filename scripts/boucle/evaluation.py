@@ -99,8 +99,8 @@ def compare(metric: str, labels: Labels, champion: FloatArray, challenger: Float
 
     Neighbouring rows are correlated, so rows are cut into contiguous blocks (few and large: Schmeiser, 1982, Operations
     Research 30(3)), and the standard error of the gain is the jackknife's over them (Künsch, 1989, Annals of
-    Statistics 17(3)). For classes it also counts one row won and one lost in every class: when few rows tell the models
-    apart, none of them lost proves little (Bonett & Price, 2012, J. Educational and Behavioral Statistics 37(4)).
+    Statistics 17(3)). For classes it also counts one row won and one lost, drawn at random: when few rows tell the
+    models apart, none of them lost proves little (Bonett & Price, 2012, J. Educational Behavioral Statistics 37(4)).
 
     Raises:
         NotEnoughData: when there are too few rows for two blocks, or only one class.
@@ -152,8 +152,10 @@ def cross_validated(
 def _few_rows_variance(metric: str, labels: Labels) -> float:
     if metric in QUANTITY_METRICS:
         return 0.0
+    # A row of a class with n rows moves the mean over the classes by 1 / (classes x n).
     counts = np.unique(labels, return_counts=True)[1]
-    return float(np.sum(2.0 / (len(counts) * counts) ** 2))
+    moves = 1.0 / (len(counts) * counts)
+    return float(2.0 * np.sum(counts / len(labels) * moves**2))
 
 
 def _quantity_score(metric: str, quantities: Labels, predicted: FloatArray) -> float:

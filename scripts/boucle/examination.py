@@ -85,8 +85,9 @@ def hold(
 
     The exam rows are cut into contiguous folds, and each is answered by models fitted only on what came before it
     (Dawid, 1984, the prequential approach, JRSS A 147(2)). Which recipe leads is chosen the same way: on a fold the
-    challenger answers with the recipe that did best on the folds before. So the choice among many recipes is part of
-    what is examined, and does not flatter the one that was lucky.
+    challenger answers with the recipe that led on the folds before. So the choice among many recipes is part of what is
+    examined, and does not flatter the one that was lucky. The first recipe leads first, and hands over to another that
+    is better by more than a standard error (Breiman et al., 1984).
 
     Raises:
         NotEnoughData: when nothing can be compared on these rows.
@@ -95,11 +96,10 @@ def hold(
     bounds = np.unique(np.linspace(0, len(labels), min(FOLDS, len(labels)) + 1).astype(int))
     folds = list(pairwise(bounds.tolist()))
     sheets = _sheets(lesson, champion, answers, recipes, folds, metric, engine, report)
-    leaders = [_leader(sheets, metric, labels, begin) for begin, _ in folds]
+    *leaders, winner = _leaders(sheets, metric, labels, bounds.tolist())
     followed = np.concatenate([leader.outputs[begin:end] for leader, (begin, end) in zip(leaders, folds, strict=True)])
     comparison = evaluation.compare(metric, labels, answers, followed)
     decision = promotion.decide(comparison, rule, look)
-    winner = _leader(sheets, metric, labels, len(labels))
     exam = Exam(
         metric=metric,
         rows=len(labels),
@@ -202,14 +202,22 @@ def _answer(
     return model.outputs(asked), evaluation.score(metric, labels[scored], model.outputs(vectors[scored]))
 
 
-def _leader(sheets: Sequence[_Sheet], metric: str, labels: Labels, end: int) -> _Sheet:
-    """Who did best on the first ``end`` exam rows; before any, the first recipe."""
-    if not end:
-        return sheets[0]
-    return max(
-        sheets,
-        key=lambda sheet: evaluation.goodness(metric, evaluation.score(metric, labels[:end], sheet.outputs[:end])),
-    )
+def _leaders(sheets: Sequence[_Sheet], metric: str, labels: Labels, bounds: Sequence[int]) -> list[_Sheet]:
+    """Who led after the rows before each bound."""
+    leaders = [sheets[0]]
+    for end in bounds[1:]:
+        leader = leaders[-1]
+        rival = max(
+            sheets,
+            key=lambda sheet: evaluation.goodness(metric, evaluation.score(metric, labels[:end], sheet.outputs[:end])),
+        )
+        try:
+            compared = evaluation.compare(metric, labels[:end], leader.outputs[:end], rival.outputs[:end])
+        except NotEnoughData:
+            leaders.append(leader)
+        else:
+            leaders.append(rival if compared.difference > compared.standard_error else leader)
+    return leaders
 
 
 def _challenger(sheet: _Sheet, metric: str, labels: Labels) -> Challenger:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier, SGDRegressor
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from boucle.arrays import FloatArray, IndexArray, Labels
 from boucle.config import Strategy
@@ -56,6 +56,7 @@ REGRESSORS: dict[str, tuple[Any, dict[str, Any]]] = {
     "sgd": (_scaled_both_ways(SGDRegressor), {}),
     "mlp": (_scaled_both_ways(MLPRegressor), {"max_iter": 500}),
 }
+TREES = ("random_forest", "hist_gradient_boosting")
 # Gradient boosting is not here: scikit-learn's warm start bins new rows anew, and reads the old trees in wrong bins.
 FINE_TUNABLE = ("logistic_regression", "random_forest", "sgd", "mlp")
 
@@ -66,7 +67,8 @@ class Recipe:
 
     ``memory`` counts rows: the half-life of `recency`, the length of `window`. ``most_rows`` bounds every fit:
     `scratch` then learns from a uniform sample, the others from the newest rows. ``balanced`` gives every class the
-    same weight, however rare.
+    same weight, however rare. ``columns`` is the embedding's way back from components to columns: trees take it, as
+    a rotation mixes what they split apart.
     """
 
     algorithm: str
@@ -76,6 +78,7 @@ class Recipe:
     memory: int | None = None
     most_rows: int = 20_000
     balanced: bool = False
+    columns: Any = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -139,7 +142,7 @@ def fit(recipe: Recipe, vectors: FloatArray, labels: Labels, n_classes: int | No
     constructor, _ = _catalogue(n_classes is not None)[recipe.algorithm]
     parameters = recipe.resolved(classifies=n_classes is not None)
     try:
-        estimator = constructor(**parameters, random_state=recipe.seed)
+        estimator = _on_columns(recipe, constructor(**parameters, random_state=recipe.seed))
         estimator.fit(vectors, labels, **_weighted(estimator, _balanced(recipe, labels, weights)))
     except TypeError as error:  # also what scikit-learn raises for a parameter out of range
         raise InvalidProject(f"training.parameters.{recipe.algorithm}: {error}") from error
@@ -159,11 +162,7 @@ def fine_tune(model: Model, recipe: Recipe, vectors: FloatArray, labels: Labels)
     estimator = copy.deepcopy(model.estimator)
     if not len(labels) or (model.n_classes and not np.array_equal(np.unique(labels), estimator.classes_)):
         raise NotEnoughData("fine-tuning needs rows of exactly the classes that the model knows")
-    weights = _balanced(recipe, labels, None)
-    if recipe.algorithm == "random_forest":
-        _replace_trees(estimator, vectors, labels, weights)
-    else:
-        _step_on(estimator, vectors, labels, weights)
+    _go_on(estimator, vectors, labels, _balanced(recipe, labels, None))
     return Model(estimator, model.n_classes)
 
 
@@ -183,17 +182,29 @@ def _weighted(estimator: Any, weights: FloatArray | None) -> dict[str, FloatArra
     return {f"{LAST}__sample_weight" if in_pipeline else "sample_weight": weights}
 
 
-def _step_on(estimator: Any, vectors: FloatArray, labels: Labels, weights: FloatArray | None) -> None:
-    """Gradient steps of the last step on scaled rows; the scaling stays what the weights were learnt with."""
+def _on_columns(recipe: Recipe, estimator: Any) -> Any:
+    if recipe.columns is None or recipe.algorithm not in TREES:
+        return estimator
+    # Rounded, or the rotations' last bits would be splits of their own.
+    rounded = FunctionTransformer(np.round, kw_args={"decimals": 9})
+    return Pipeline([("columns", recipe.columns), ("rounded", rounded), (LAST, estimator)])
+
+
+def _go_on(estimator: Any, vectors: FloatArray, labels: Labels, weights: FloatArray | None) -> None:
+    """Teach the last step; what stands before it stays as it was when the step learnt first."""
     if isinstance(estimator, TransformedTargetRegressor):
         labels = estimator.transformer_.transform(labels.reshape(-1, 1)).ravel()
         estimator = estimator.regressor_
-    vectors, last = estimator[:-1].transform(vectors), estimator[LAST]
+    last = estimator
+    if isinstance(estimator, Pipeline):
+        vectors, last = estimator[:-1].transform(vectors), estimator[LAST]
     if isinstance(last, LogisticRegression):
         last.set_params(warm_start=True).fit(vectors, labels, weights)
-        return
-    for _ in range(FINE_TUNE_PASSES):
-        last.partial_fit(vectors, labels, sample_weight=weights)
+    elif isinstance(last, RandomForestClassifier | RandomForestRegressor):
+        _replace_trees(last, vectors, labels, weights)
+    else:
+        for _ in range(FINE_TUNE_PASSES):
+            last.partial_fit(vectors, labels, sample_weight=weights)
 
 
 def _replace_trees(forest: Any, vectors: FloatArray, labels: Labels, weights: FloatArray | None) -> None:

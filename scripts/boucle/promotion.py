@@ -48,8 +48,7 @@ def decide(comparison: Comparison, rule: PromotionSection, look: int = 1) -> Dec
     if difference < rule.margin:
         lost = f"did not win by {rule.margin:g}" if rule.margin else "lost"
         return Decision("rejected", f"{figures}; the challenger {lost}", lower, upper)
-    # Equal to the last row: the bound may be met, and yet nothing speaks for a change.
-    if lower <= floor or difference == 0:
+    if lower <= floor:
         reason = f"{figures}; {bound}, which must be above {floor:g}: more rows will tell"
         return Decision("insufficient evidence", reason, lower, upper)
     return Decision("promoted", f"{figures}; {bound}: the challenger won", lower, upper)

@@ -86,7 +86,7 @@ def challengers(project: Project, reference: Preparation, champion: ModelVersion
         InvalidProject: when the strategies leave nothing to try.
     """
     settings, manifest = project.training, champion.manifest
-    plain, found = training.candidates(project, reference.contract.target), []
+    plain, found = training.candidates(project, reference.embedding), []
     memories = {"scratch": None, "recency": settings.half_life, "window": settings.window}
     for recipe in plain:
         for strategy, memory in memories.items():

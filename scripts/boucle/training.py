@@ -14,6 +14,7 @@ from boucle.arrays import FloatArray, Labels
 from boucle.artifacts import Artifacts, Manifest
 from boucle.config import Algorithm, Project
 from boucle.contract import Quantity, Target
+from boucle.embedding import Embedding
 from boucle.errors import CorruptArtifact, InvalidProject, ModelNotFound
 from boucle.exam import Challenger, defined
 from boucle.models import Model, Recipe
@@ -35,7 +36,7 @@ def train(
     metric = metric_of(project, preparation.contract.target)
     compared = [
         _cross_validate(recipe, preparation, metric, project.training.folds, report)
-        for recipe in candidates(project, preparation.contract.target)
+        for recipe in candidates(project, preparation.embedding)
     ]
     best, challenger = max(
         compared, key=lambda pair: evaluation.goodness(metric, math.nan if pair[1].score is None else pair[1].score)
@@ -73,13 +74,14 @@ def train(
     return manifest
 
 
-def candidates(project: Project, target: Target) -> list[Recipe]:
+def candidates(project: Project, embedding: Embedding) -> list[Recipe]:
     """The project's algorithms, each to be fitted on every row alike.
 
     Raises:
         InvalidProject: when one of them cannot predict this target.
     """
-    training, classifies = project.training, not isinstance(target, Quantity)
+    training, target = project.training, embedding.contract.target
+    classifies = not isinstance(target, Quantity)
     known = models.catalogue(classifies=classifies)
     names: Sequence[Algorithm] = training.candidates or (
         "logistic_regression" if classifies else "ridge",
@@ -90,7 +92,14 @@ def candidates(project: Project, target: Target) -> list[Recipe]:
         raise InvalidProject(f"training.candidates: {unfit[0]} cannot predict {_kind(target)}; {', '.join(known)} can")
     balanced = classifies and training.class_weight == "balanced"
     return [
-        Recipe(name, training.parameters.get(name, {}), training.seed, most_rows=training.max_rows, balanced=balanced)
+        Recipe(
+            name,
+            training.parameters.get(name, {}),
+            training.seed,
+            most_rows=training.max_rows,
+            balanced=balanced,
+            columns=embedding.columns_of_vectors(),
+        )
         for name in names
     ]
 

@@ -13,7 +13,7 @@ from boucle.training import candidates
 
 def another_version(home, parent="v1"):
     prepared = home.preparation
-    recipe = candidates(home.project, prepared.contract.target)[0]
+    recipe = candidates(home.project, prepared.embedding)[0]
     model = models.fit(recipe, prepared.vectors, prepared.labels, n_classes=2)
     lineage = Lineage("again", "balanced_accuracy", parent_version=parent)
     return publish(home.artifacts, prepared, "Test", recipe, model, {}, lineage).version

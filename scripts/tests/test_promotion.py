@@ -46,8 +46,9 @@ def test_a_gain_that_few_rows_show_is_insufficient_evidence():  # T7
     assert "more rows will tell" in decision.reason
 
 
-def test_equal_answers_are_insufficient_evidence():  # T7
-    assert decide(compared(0.0, 0.001), DEFAULT).verdict == "insufficient evidence"
+def test_equal_within_noise_is_insufficient_evidence():  # T7
+    assert decide(compared(0.0, 0.02), DEFAULT).verdict == "insufficient evidence"
+    assert decide(compared(0.001, 0.02), DEFAULT).verdict == "insufficient evidence"
 
 
 def test_strict_asks_for_more_than_the_tolerance_and_more_at_every_look():

@@ -93,7 +93,7 @@ def recipes_alone(stream: Stream, trained: Trained) -> dict[str, Callable[[], Le
     memories = {"scratch": None, "recency": settings.half_life, "window": settings.window, "fine_tune": None}
     found = [
         replace(recipe, strategy=strategy, memory=memories[strategy])
-        for recipe in training.candidates(trained.project, stream.target)
+        for recipe in training.candidates(trained.project, prepared.embedding)
         for strategy in settings.strategies
         if strategy != "fine_tune" or recipe.algorithm in FINE_TUNABLE
     ]

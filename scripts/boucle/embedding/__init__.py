@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sklearn.decomposition import PCA
+
 from boucle.arrays import FloatArray
 from boucle.contract import Classes, Contract, Record
 from boucle.embedding import tabular
@@ -31,6 +33,10 @@ class Embedding:
     def columns(self) -> list[str]:
         """Names of the vector's components, as `ref_data.csv` heads them."""
         return [f"{tabular.PREFIX}{number + 1}" for number in range(self.projector.n_components_)]
+
+    def columns_of_vectors(self) -> PCA:
+        """The way back: a transformer from vectors (n_rows, n_components) to scaled columns; exact if all were kept."""
+        return tabular.inverse(self.projector)
 
     def predicting(self, target: Classes) -> "Embedding":
         """The same where the target has more classes; it gets a name of its own."""

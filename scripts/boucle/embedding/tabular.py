@@ -51,6 +51,15 @@ def fit(
         return scaler, PCA(_number(components, scaled.shape), svd_solver="full", random_state=seed).fit(scaled)
 
 
+def inverse(projector: PCA) -> PCA:
+    """The projector whose ``transform`` undoes the other's: orthonormal components are inverted by transposing them."""
+    back = PCA(len(projector.mean_))
+    back.components_ = projector.components_.T
+    back.mean_ = -projector.mean_ @ projector.components_.T
+    back.n_components_, back.n_features_in_ = projector.components_.T.shape
+    return back
+
+
 def _number(components: float | str, shape: tuple[int, int]) -> float | int:
     most = min(shape)
     if isinstance(components, str):
