@@ -29,9 +29,16 @@ FINE_TUNE_PASSES = 5
 FINE_TUNE_TREES = 0.2  # share of a forest's trees that a fine-tuning replaces
 
 
+def _rounded() -> FunctionTransformer:
+    """A rotation's last bits are no information: scaled up or split apart, they would decide about unseen values."""
+    return FunctionTransformer(np.round, kw_args={"decimals": 9})
+
+
 def _scaled(constructor: Any) -> Callable[..., Pipeline]:  # scikit-learn's estimators share no type
     """Gradient steps and penalties need components of unit size, also when these have drifted since the embedding."""
-    return lambda **parameters: Pipeline([("scale", StandardScaler()), (LAST, constructor(**parameters))])
+    return lambda **parameters: Pipeline(
+        [("rounded", _rounded()), ("scale", StandardScaler()), (LAST, constructor(**parameters))]
+    )
 
 
 def _scaled_both_ways(constructor: Any) -> Callable[..., TransformedTargetRegressor]:
@@ -185,9 +192,7 @@ def _weighted(estimator: Any, weights: FloatArray | None) -> dict[str, FloatArra
 def _on_columns(recipe: Recipe, estimator: Any) -> Any:
     if recipe.columns is None or recipe.algorithm not in TREES:
         return estimator
-    # Rounded, or the rotations' last bits would be splits of their own.
-    rounded = FunctionTransformer(np.round, kw_args={"decimals": 9})
-    return Pipeline([("columns", recipe.columns), ("rounded", rounded), (LAST, estimator)])
+    return Pipeline([("columns", recipe.columns), ("rounded", _rounded()), (LAST, estimator)])
 
 
 def _go_on(estimator: Any, vectors: FloatArray, labels: Labels, weights: FloatArray | None) -> None:

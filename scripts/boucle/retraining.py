@@ -150,7 +150,9 @@ class Trainer:
             reason, manifest = self.artifacts.champion().reason, champion.manifest
             self._finish(run, Outcome("promoted", reason, run.exam, None, manifest))
             return
-        self.store.runs.note(run, self.owner, parent_version=champion.version)
+        self.store.runs.note(
+            run, self.owner, parent_version=champion.version, progress="gathering rows", progress_share=0.0
+        )
         reference, lesson = gather(
             self.store, preparation.load(self.data), champion, self.project.training.new_class_rows
         )

@@ -97,3 +97,14 @@ def test_fine_tuning_refuses_rows_that_lack_a_class():
 
     with pytest.raises(NotEnoughData, match="exactly the classes"):
         fine_tune(model, Recipe("sgd", {}, 0), VECTORS, np.zeros(300, dtype=int))
+
+
+@pytest.mark.parametrize("algorithm", ["logistic_regression", "sgd", "mlp"])
+def test_a_direction_that_held_only_rounding_errors_decides_about_nobody(algorithm):
+    noise = np.column_stack([VECTORS, 1e-16 * RANDOM.normal(size=300)])
+    model = fit(Recipe(algorithm, {}, 0), noise, CLASSES, n_classes=2)
+
+    unseen = np.column_stack([VECTORS, np.full(300, -0.5)])
+
+    agree = model.outputs(unseen).argmax(axis=1) == model.outputs(noise).argmax(axis=1)
+    assert agree.mean() > 0.9

@@ -469,6 +469,6 @@ def test_mlflow_run_trains_and_the_run_that_it_began_holds_the_record(book):
     subprocess.run([sys.executable, *command], cwd=book.home.folder, env=environment, check=True)
 
     runs = book.runs()
-    assert set(runs) == {"train logistic_regression", "logistic_regression"}
-    assert runs["train logistic_regression"].info.status == "FINISHED"
+    assert set(runs) == {"train", "logistic regression, scratch"}
+    assert runs["train"].info.status == "FINISHED"
     assert book.aliases == {"champion": "v2"}
