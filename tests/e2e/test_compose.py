@@ -16,7 +16,7 @@ from boucle.demo import draw
 from tests.e2e.stack import NAME, Feedback, load, output
 from tests.support import ROOT, wait_for
 
-K = 50
+K = 100
 KILL_SECONDS = float(os.environ.get("E2E_KILL_SECONDS", "30"))
 WITHOUT = os.environ.get("WITHOUT", "").split()
 PYTHON_SERVICES = ["serving-api", "trainer", "webapp", "reporting", "mlflow", "exporter"]
