@@ -225,6 +225,7 @@ class Trainer:
     def _finish(self, run: Run, outcome: Outcome) -> None:
         figures = _figures(outcome.exam) if outcome.exam else {}
         scores = {"metric": outcome.exam.metric, **figures} if outcome.exam else {}
+        version = outcome.manifest.version if outcome.manifest else None
         self.store.runs.finish(
             run,
             self.owner,
@@ -232,11 +233,11 @@ class Trainer:
             scores,
             verdict=outcome.verdict,
             reason=outcome.reason,
-            version=outcome.manifest.version if outcome.manifest else None,
+            version=version,
             strategy=outcome.recipe.name if outcome.recipe else None,
             exam=outcome.exam.model_dump_json() if outcome.exam else None,
         )
-        log.info("run %d finished: verdict=%s %s", run.id, outcome.verdict, outcome.reason)
+        log.info("run %d finished: verdict=%s version=%s %s", run.id, outcome.verdict, version, outcome.reason)
 
     def _fail(self, run: Run, reason: str) -> None:
         try:

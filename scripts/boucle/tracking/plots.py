@@ -1,6 +1,5 @@
 """The exam, drawn: who scored what, by how much the challenger gained, and fold by fold."""
 
-import logging
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -18,9 +17,6 @@ DPI = 150
 
 # No pyplot here: it would keep every figure, and a state that threads share.
 Axes = Any  # matplotlib brings no types
-
-# It tells of every font cache that it builds.
-logging.getLogger("matplotlib").setLevel(logging.WARNING)
 
 
 def comparison(record: Record) -> Figure:

@@ -98,6 +98,8 @@ class MLflowTracker:
 
     @cached_property
     def _writer(self) -> "Writer":
+        # matplotlib tells of every font cache that it builds, while it is imported.
+        logging.getLogger("matplotlib").setLevel(logging.WARNING)
         # Here and not above: the import takes seconds, which nothing but a tracker should cost.
         from boucle.tracking.writer import Writer
 
