@@ -13,6 +13,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier, SGDRegressor
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
@@ -192,7 +193,9 @@ def _weighted(estimator: Any, weights: FloatArray | None) -> dict[str, FloatArra
 def _on_columns(recipe: Recipe, estimator: Any) -> Any:
     if recipe.columns is None or recipe.algorithm not in TREES:
         return estimator
-    return Pipeline([("columns", recipe.columns), ("rounded", _rounded()), (LAST, estimator)])
+    # Frozen, or the pipeline would fit it anew to what is to be undone.
+    columns = FrozenEstimator(recipe.columns)
+    return Pipeline([("columns", columns), ("rounded", _rounded()), (LAST, estimator)])
 
 
 def _go_on(estimator: Any, vectors: FloatArray, labels: Labels, weights: FloatArray | None) -> None:

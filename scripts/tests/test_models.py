@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 
+from boucle.embedding import tabular
 from boucle.errors import NotEnoughData
 from boucle.models import CLASSIFIERS, FINE_TUNABLE, REGRESSORS, Recipe, fine_tune, fit
 
@@ -108,3 +110,22 @@ def test_a_direction_that_held_only_rounding_errors_decides_about_nobody(algorit
 
     agree = model.outputs(unseen).argmax(axis=1) == model.outputs(noise).argmax(axis=1)
     assert agree.mean() > 0.9
+
+
+@pytest.mark.parametrize("algorithm", ["random_forest", "hist_gradient_boosting"])
+def test_trees_learn_from_the_columns_behind_a_rotation_and_not_from_the_rotation(algorithm):
+    columns = RANDOM.normal(size=(600, 6))
+    steps = (columns[:, 0] > 0).astype(int) ^ (columns[:, 1] > 0).astype(int)
+    projector = PCA(6).fit(columns)
+    vectors = projector.transform(columns)
+
+    plain, back = (
+        fit(Recipe(algorithm, {}, 0, columns=way), vectors[:400], steps[:400], n_classes=2)
+        for way in (None, tabular.inverse(projector))
+    )
+
+    right = [(one.outputs(vectors[400:]).argmax(axis=1) == steps[400:]).mean() for one in (plain, back)]
+    assert right[1] > 0.9
+    assert right[1] > right[0] + 0.1
+    tuned = fine_tune(back, Recipe(algorithm, {}, 0), vectors, steps) if algorithm in FINE_TUNABLE else back
+    assert (tuned.outputs(vectors[400:]).argmax(axis=1) == steps[400:]).mean() > 0.9
