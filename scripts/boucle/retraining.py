@@ -177,7 +177,7 @@ class Trainer:
         known = champion.model if target.n_classes is None else champion.model.widened(target.n_classes)
         try:
             result = examination.hold(
-                lesson.newest(settings.max_rows),
+                lesson.newest(min(settings.max_rows, self.project.promotion.exam_rows)),
                 known,
                 champion.version,
                 challengers(self.project, reference, champion, len(lesson.labels)),
