@@ -17,7 +17,7 @@ from sklearn.metrics import (
 )
 from sklearn.model_selection import KFold, StratifiedKFold
 
-from boucle.arrays import FloatArray, Labels
+from boucle.arrays import FloatArray, IndexArray, Labels
 from boucle.errors import NotEnoughData
 from boucle.models import Model
 
@@ -98,32 +98,48 @@ def compare(metric: str, labels: Labels, champion: FloatArray, challenger: Float
     """The two models' outputs, each (n_rows, width), on the same rows in time order.
 
     Neighbouring rows are correlated, so rows are cut into contiguous blocks (few and large: Schmeiser, 1982, Operations
-    Research 30(3)), and the standard error of the gain is the jackknife's over them (Künsch, 1989, Annals of
-    Statistics 17(3)). For classes it also counts one row won and one lost, drawn at random: when few rows tell the
-    models apart, none of them lost proves little (Bonett & Price, 2012, J. Educational Behavioral Statistics 37(4)).
+    Research 30(3)), and the standard error of the gain is the jackknife's over them. For classes it also counts one row
+    won and one lost, drawn at random: when few rows tell the models apart, none of them lost proves little (Bonett &
+    Price, 2012, J. Educational and Behavioral Statistics 37(4)).
 
     Raises:
         NotEnoughData: when there are too few rows for two blocks, or only one class.
     """
+    check_comparable(metric, labels)
     rows = len(labels)
     blocks = min(MOST_BLOCKS, rows // SMALLEST_BLOCK)
-    if blocks < 2:
-        raise NotEnoughData(f"{rows} exam rows are too few to compare on: at least {2 * SMALLEST_BLOCK} are needed")
+
+    def scores(rest: IndexArray) -> tuple[float, float]:
+        return score(metric, labels[rest], champion[rest]), score(metric, labels[rest], challenger[rest])
+
+    everything = scores(np.arange(rows))
+    error = jackknife_error(lambda rest: gain(metric, *scores(rest)), rows, blocks)
+    error = math.hypot(error, math.sqrt(_few_rows_variance(metric, labels)))
+    return Comparison(metric, rows, *everything, gain(metric, *everything), error, blocks)
+
+
+def check_comparable(metric: str, labels: Labels) -> None:
+    """Nothing, if two models can be compared on rows with these labels.
+
+    Raises:
+        NotEnoughData: when there are too few rows for two blocks, or only one class.
+    """
+    if len(labels) < 2 * SMALLEST_BLOCK:
+        few = f"{len(labels)} exam rows are too few to compare on"
+        raise NotEnoughData(f"{few}: at least {2 * SMALLEST_BLOCK} are needed")
     if metric not in QUANTITY_METRICS and len(np.unique(labels)) < 2:
-        raise NotEnoughData(f"all {rows} exam rows are of one class: nothing can be said of the others")
-    scores = score(metric, labels, champion), score(metric, labels, challenger)
-    without = []
-    for begin, end in pairwise(np.linspace(0, rows, blocks + 1).astype(int).tolist()):
-        rest = np.r_[0:begin, end:rows]
-        without.append(
-            gain(
-                metric,
-                score(metric, labels[rest], champion[rest]),
-                score(metric, labels[rest], challenger[rest]),
-            )
-        )
-    variance = (blocks - 1) * float(np.var(without)) + _few_rows_variance(metric, labels)
-    return Comparison(metric, rows, *scores, gain(metric, *scores), math.sqrt(variance), blocks)
+        raise NotEnoughData(f"all {len(labels)} exam rows are of one class: nothing can be said of the others")
+
+
+def jackknife_error(statistic: Callable[[IndexArray], float], rows: int, blocks: int) -> float:
+    """Standard error of ``statistic``, which takes positions of rows, from leaving out one contiguous block at a time.
+
+    Source: Künsch (1989), The jackknife and the bootstrap for general stationary observations, Annals of Statistics
+    17(3).
+    """
+    bounds = pairwise(np.linspace(0, rows, blocks + 1).astype(int).tolist())
+    without = [statistic(np.r_[0:begin, end:rows]) for begin, end in bounds]
+    return math.sqrt((blocks - 1) * float(np.var(without)))
 
 
 def cross_validated(

@@ -23,14 +23,16 @@ Report = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Lesson:
-    """Rows in time order: the past, then the exam, which the champion has not learnt from.
+    """Rows in time order: what the champion has learnt, then what it has not; of these the last are the exam.
 
-    ``vectors`` (n_rows, n_components) and ``labels`` (n_rows,) hold the past first, the exam rows from ``start`` on;
-    ``rows`` are the exam rows' feedback numbers, ``champion_vectors`` the exam rows in the champion's own embedding.
+    ``vectors`` (n_rows, n_components) and ``labels`` (n_rows,) hold them all; what is new to the champion begins at
+    ``unseen``, the exam at ``start``. ``rows`` are the exam rows' feedback numbers, ``champion_vectors`` the exam rows
+    in the champion's own embedding.
     """
 
     vectors: FloatArray
     labels: Labels
+    unseen: int
     start: int
     rows: IndexArray
     champion_vectors: FloatArray
@@ -41,7 +43,7 @@ class Lesson:
         return self.labels[self.start :]
 
     def newest(self, most_rows: int) -> "Lesson":
-        """The same with the newest ``most_rows`` exam rows only; the others are past."""
+        """The same with the newest ``most_rows`` exam rows only; those before them are learnt from, unexamined."""
         extra = max(0, len(self.rows) - most_rows)
         return replace(
             self,
@@ -92,7 +94,9 @@ def hold(
     Raises:
         NotEnoughData: when nothing can be compared on these rows.
     """
-    labels, answers = lesson.exam_labels, champion.outputs(lesson.champion_vectors)
+    labels = lesson.exam_labels
+    evaluation.check_comparable(metric, labels)  # now, and not behind fits that nobody could compare
+    answers = champion.outputs(lesson.champion_vectors)
     bounds = np.unique(np.linspace(0, len(labels), min(FOLDS, len(labels)) + 1).astype(int))
     folds = list(pairwise(bounds.tolist()))
     sheets = _sheets(lesson, champion, answers, recipes, folds, metric, engine, report)
@@ -128,16 +132,15 @@ def hold(
     return Result(exam, winner.recipe, decision)
 
 
-def learn(recipe: Recipe, champion: Model, lesson: Lesson, end: int) -> Model:
-    """The recipe's model after the first ``end`` rows of the lesson.
+def learn(recipe: Recipe, champion: Model, lesson: Lesson) -> Model:
+    """The recipe's model after the whole lesson.
 
     Raises:
         NotEnoughData: when it cannot be fitted on them.
     """
     if recipe.strategy == "fine_tune":
-        return models.fine_tune(champion, recipe, lesson.vectors[lesson.start : end], lesson.labels[lesson.start : end])
-    kept, _ = recipe.remembers(end)
-    return models.fit(recipe, lesson.vectors[kept], lesson.labels[kept], lesson.n_classes)
+        return models.fine_tune(champion, recipe, lesson.vectors[lesson.unseen :], lesson.labels[lesson.unseen :])
+    return models.fit(recipe, lesson.vectors, lesson.labels, lesson.n_classes)
 
 
 def _sheets(
@@ -175,7 +178,8 @@ def _sheets(
 def _task(recipe: Recipe, champion: Model, lesson: Lesson, begin: int, end: int, metric: str) -> Task:
     """What one fold costs, with just the rows that it needs: it may travel to another machine."""
     before, after = lesson.start + begin, lesson.start + end
-    first = lesson.start if recipe.strategy == "fine_tune" else 0
+    first = lesson.unseen if recipe.strategy == "fine_tune" else 0
+    # The fit will choose among them again, and choose them all: remembering twice is remembering once.
     kept = first + recipe.remembers(before - first)[0]
     arrays = (lesson.vectors[kept], lesson.labels[kept], lesson.vectors[before:after])
     tuned = champion if recipe.strategy == "fine_tune" else None

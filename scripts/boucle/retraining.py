@@ -69,6 +69,7 @@ def gather(
     lesson = Lesson(
         vectors=learned.vectors,
         labels=learned.labels,
+        unseen=start,
         start=start,
         rows=unseen,
         champion_vectors=theirs.select(np.isin(theirs.rows, unseen)).vectors if theirs else learned.vectors[start:],
@@ -191,7 +192,7 @@ class Trainer:
                 return Outcome("rejected", result.decision.reason, result.exam, result.recipe)
             # Before the version is seen: should this trainer die, its successor still knows what was decided on.
             self.store.runs.note(run, self.owner, exam=result.exam.model_dump_json(), progress="fitting on all rows")
-            model = examination.learn(result.recipe, known, lesson, len(lesson.labels))
+            model = examination.learn(result.recipe, known, lesson)
         except NotEnoughData as reason:
             return Outcome("insufficient evidence", str(reason))
         lineage = Lineage(

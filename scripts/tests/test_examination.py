@@ -22,7 +22,7 @@ def drifting(past=300, exam=200, turn=True, seed=0):
     if turn:
         labels[past:] = 1 - labels[past:]
     champion = fit(RECIPES[0], vectors[:past], labels[:past], n_classes=2)
-    return Lesson(vectors, labels, past, np.arange(1, exam + 1), vectors[past:], 2), champion
+    return Lesson(vectors, labels, past, past, np.arange(1, exam + 1), vectors[past:], 2), champion
 
 
 def hold(lesson, champion, recipes=RECIPES, engine=HERE, report=lambda *_: None):
@@ -79,7 +79,7 @@ def test_the_lucky_one_of_many_equal_recipes_is_not_flattered():
     random = np.random.default_rng(0)
     vectors, labels = random.normal(size=(400, 3)), random.integers(0, 2, 400)  # nothing to learn
     champion = fit(RECIPES[0], vectors[:300], labels[:300], n_classes=2)
-    lesson = Lesson(vectors, labels, 300, np.arange(1, 101), vectors[300:], 2)
+    lesson = Lesson(vectors, labels, 300, 300, np.arange(1, 101), vectors[300:], 2)
     recipes = [Recipe("sgd", {}, seed, "window", memory=20 + seed) for seed in range(30)]
 
     exam = hold(lesson, champion, recipes).exam
@@ -101,9 +101,33 @@ def test_a_recipe_that_cannot_be_fitted_yet_is_the_champion_until_it_can():
 
 
 @pytest.mark.parametrize("rows", [1, 3, 9])
-def test_a_handful_of_rows_is_no_exam(rows):
+def test_a_handful_of_rows_is_no_exam_and_costs_no_fit(rows, monkeypatch):
+    lesson, champion = drifting(exam=rows)
+    monkeypatch.delattr(models, "fit")
+
     with pytest.raises(NotEnoughData, match=f"{rows} exam rows are too few"):
-        hold(*drifting(exam=rows))
+        hold(lesson, champion)
+
+
+@pytest.mark.parametrize("most_rows", [40, 100])
+def test_fine_tuning_is_examined_on_what_it_would_learn_whatever_part_of_it_is_the_exam(most_rows, monkeypatch):
+    lesson, champion = drifting(past=300, exam=100)
+    learnt, real = [], models.fine_tune
+
+    def fine_tune_and_remember(model, recipe, vectors, labels):
+        learnt.append(vectors)
+        return real(model, recipe, vectors, labels)
+
+    monkeypatch.setattr(models, "fine_tune", fine_tune_and_remember)
+    tuned = Recipe("logistic_regression", {}, 0, "fine_tune")
+
+    hold(lesson.newest(most_rows), champion, [tuned])
+    examination.learn(tuned, champion, lesson)
+
+    *examined, published = learnt
+    assert np.array_equal(published, lesson.vectors[300:])
+    for position, vectors in enumerate(examined):
+        assert np.array_equal(vectors, published[: 100 - most_rows + position * most_rows // 5])
 
 
 def test_progress_is_reported_up_to_the_last_fit():
