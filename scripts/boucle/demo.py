@@ -9,7 +9,6 @@ import numpy as np
 import requests
 
 from boucle.contract import Classes, Label, Number, Quantity, Record, Target
-from boucle.live_metric import mean_absolute_error
 from boucle.preparation import Preparation
 
 CALM_ROUNDS, SHIFTED_ROUNDS = 2, 6
@@ -32,7 +31,7 @@ class Round:
         """How good the predictions were: the share of right classes, or the mean absolute error of a quantity."""
         pairs = [(label, answer["prediction"]) for answer, label in zip(self.answers, self.labels, strict=True)]
         if isinstance(target, Quantity):
-            return f"off by {mean_absolute_error(pairs):.4g} on average"
+            return f"off by {np.mean([abs(true - predicted) for true, predicted in pairs]):.4g} on average"
         return f"{np.mean([label == predicted for label, predicted in pairs]):.0%} right"
 
 

@@ -1,12 +1,12 @@
 """How good the answers given in production were, as their true values came in: prequentially (Dawid, 1984)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
-from boucle.arrays import FloatArray
+from boucle import evaluation
+from boucle.arrays import FloatArray, Labels
 from boucle.contract import Label
 
 BLOCKS = 10
@@ -15,7 +15,6 @@ BLOCKS = 10
 STANDARD_ERRORS = 4.0
 
 Answer = tuple[Label | float, Label | float]  # the true value, and the one that was predicted
-Score = Callable[[Sequence[Answer]], float]
 
 
 @dataclass(frozen=True)
@@ -30,64 +29,75 @@ class Limits:
     drop: float
 
 
+@dataclass(frozen=True)
+class _Answers:
+    """Answers as a model would have given them: labels (n,) and outputs (n, width)."""
+
+    metric: str
+    labels: Labels
+    outputs: FloatArray
+
+    @property
+    def score(self) -> float:
+        return evaluation.score(self.metric, self.labels, self.outputs)
+
+    def error(self, blocks: int) -> float:
+        """Standard error of the score; neighbouring rows may resemble each other."""
+        return evaluation.jackknife_error(
+            lambda rest: evaluation.score(self.metric, self.labels[rest], self.outputs[rest]), len(self.labels), blocks
+        )
+
+
 def complaint(history: Sequence[Answer], window: Sequence[Answer], limits: Limits) -> str | None:
     """Why the answers of the window are too bad, in themselves or beside the history; None when they are not.
 
-    A fall counts when it is at least ``drop`` and at least `STANDARD_ERRORS` standard errors. These come from the
-    jackknife over contiguous blocks, as neighbouring rows may resemble each other: Künsch (1989), The jackknife and the
-    bootstrap for general stationary observations, Annals of Statistics 17(3).
+    A fall counts when it is at least ``drop`` and at least `STANDARD_ERRORS` standard errors, of the jackknife over
+    contiguous blocks.
     """
     if any(isinstance(predicted, float) for _, predicted in window):
         return _complaint_on_errors(history, window, limits)
     # Classes that the window lacks would be compared with nothing.
     occurring = {str(true) for true, _ in window}
     comparable = [answer for answer in history if str(answer[0]) in occurring]
-    live = balanced_accuracy(window)
+    now = _classes(window)
+    live = now.score
     if live < limits.floor:
         return f"balanced accuracy of {live:.3f} on the last {len(window)} answers, below the floor {limits.floor:g}"
     if len(comparable) < len(window):
         return None
-    before = balanced_accuracy(comparable)
-    fall = before - live
-    if fall < limits.drop or not _is_beyond_chance(fall, balanced_accuracy, comparable, window):
+    past = _classes(comparable)
+    before = past.score
+    if before - live < limits.drop or not _is_beyond_chance(before - live, past, now):
         return None
     return f"balanced accuracy fell from {before:.3f} to {live:.3f} on the last {len(window)} answers"
 
 
-def balanced_accuracy(answers: Sequence[Answer]) -> float:
-    """Mean share of right answers over the classes that occur (Brodersen et al., 2010)."""
-    classes, codes = np.unique([str(true) for true, _ in answers], return_inverse=True)
-    right = np.array([true == predicted for true, predicted in answers], dtype=np.float64)
-    shares: FloatArray = np.bincount(codes, right, len(classes)) / np.bincount(codes, minlength=len(classes))
-    return float(shares.mean())
-
-
-def mean_absolute_error(answers: Sequence[Answer]) -> float:
-    """Mean distance between true and predicted numbers."""
-    return float(np.mean([abs(float(true) - float(predicted)) for true, predicted in answers]))
-
-
 def _complaint_on_errors(history: Sequence[Answer], window: Sequence[Answer], limits: Limits) -> str | None:
-    live = mean_absolute_error(window)
+    now = _quantities(window)
+    live = now.score
     if limits.ceiling is not None and live > limits.ceiling:
         return f"mean absolute error of {live:.4g} on the last {len(window)} answers, above {limits.ceiling:g}"
     if len(history) < len(window):
         return None
-    before = mean_absolute_error(history)
-    rise = live - before
-    if rise < limits.drop * before or not _is_beyond_chance(rise, mean_absolute_error, history, window):
+    past = _quantities(history)
+    before = past.score
+    if live - before < limits.drop * before or not _is_beyond_chance(live - before, past, now):
         return None
     return f"mean absolute error rose from {before:.4g} to {live:.4g} on the last {len(window)} answers"
 
 
-def _is_beyond_chance(gap: float, score: Score, history: Sequence[Answer], window: Sequence[Answer]) -> bool:
+def _is_beyond_chance(gap: float, history: _Answers, window: _Answers) -> bool:
     # The history's blocks are as long as the window's: its slow waves are part of what chance does.
-    blocks = max(BLOCKS, BLOCKS * len(history) // len(window))
-    error = np.hypot(_standard_error(score, history, blocks), _standard_error(score, window, BLOCKS))
-    return bool(gap > 0 and gap >= STANDARD_ERRORS * error)
+    blocks = max(BLOCKS, BLOCKS * len(history.labels) // len(window.labels))
+    return bool(gap > 0 and gap >= STANDARD_ERRORS * np.hypot(history.error(blocks), window.error(BLOCKS)))
 
 
-def _standard_error(score: Score, answers: Sequence[Answer], blocks: int) -> float:
-    bounds = np.linspace(0, len(answers), blocks + 1).astype(int)
-    without = np.array([score([*answers[:begin], *answers[end:]]) for begin, end in pairwise(bounds)])
-    return float(np.sqrt((blocks - 1) / blocks * np.sum((without - without.mean()) ** 2)))
+def _classes(answers: Sequence[Answer]) -> _Answers:
+    names, codes = np.unique([[str(true), str(predicted)] for true, predicted in answers], return_inverse=True)
+    true, predicted = codes.reshape(-1, 2).T
+    return _Answers("balanced_accuracy", true, np.eye(len(names))[predicted])
+
+
+def _quantities(answers: Sequence[Answer]) -> _Answers:
+    true, predicted = np.array(answers, dtype=np.float64).T
+    return _Answers("mae", true, predicted[:, np.newaxis])
