@@ -61,7 +61,12 @@ class Supervisor:
         for position, chore in enumerate(self.chores):
             if time.monotonic() - done[position] > chore.seconds:
                 done[position] = time.monotonic()
-                chore.do()
+                try:
+                    chore.do()
+                except SQLAlchemyError:
+                    raise
+                except Exception:  # a trigger that stumbles over odd data must not end all training
+                    log.exception("a chore failed; the trainer goes on, and tries it again")
 
     def carry_out_one(self) -> None:
         """Carry out one run in a process of its own; past the time limit it is killed, and cannot promote any more."""
@@ -78,7 +83,7 @@ class Supervisor:
             if run is not None:
                 self._stop(run)
         elif child.exitcode:
-            log.error("the training process ended with exit code %d; its run is taken over", child.exitcode)
+            log.error("the training process ended with exit code %d; what it left undone is taken over", child.exitcode)
 
     def _stop(self, run: Run) -> None:
         if self._was_promoted(run):

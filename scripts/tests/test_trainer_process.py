@@ -92,6 +92,27 @@ def test_chores_are_done_between_runs_and_not_more_often_than_they_should(home, 
     assert done.count("once") == 1
 
 
+def test_a_chore_that_fails_ends_no_training(home, monkeypatch):
+    polls, tried = iter(range(3)), []
+
+    def is_due():
+        if next(polls, None) is None:
+            raise Ended
+        return False
+
+    def stumble():
+        tried.append(1)
+        raise ValueError("odd data")
+
+    working = supervisor(home, lambda: None, chores=[Chore(0.0, stumble), Chore(0.0, lambda: tried.append(2))])
+    monkeypatch.setattr(working.runs, "is_due", is_due)
+
+    with pytest.raises(Ended):
+        working.work(poll_seconds=0.01)
+
+    assert tried == [1, 2] * 3
+
+
 def test_a_run_that_meets_an_outage_of_the_store_is_carried_out_later(home, monkeypatch):
     home.store.feedback.use(home.artifacts.load_champion().embedding)
     home.store.runs.request("manual")
