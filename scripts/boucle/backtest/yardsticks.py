@@ -14,7 +14,9 @@ def learners(stream: Stream, metric: str) -> dict[str, Callable[[], Learner]]:
     """By name, what begins each of them."""
     if stream.is_regression:
         summary = np.median if metric == "mae" else np.mean  # what minimizes the metric
-        usual: dict[str, Callable[[], Learner]] = {f"{summary.__name__} so far": lambda: ValueSoFar(stream, summary)}
+        usual: dict[str, Callable[[], Learner]] = {
+            f"{summary.__name__} so far": lambda: ValueSoFar(stream, summary=summary)
+        }
     else:
         usual = {"majority class so far": lambda: SharesSoFar(stream)}
     return {
@@ -25,59 +27,45 @@ def learners(stream: Stream, metric: str) -> dict[str, Callable[[], Learner]]:
 
 
 @dataclass
-class SharesSoFar:
-    """Each class with its share of the labels so far, so that the most frequent one is the answer."""
+class _Follower:
+    """Knows the labels of every batch that is over."""
 
     stream: Stream
     learnt: int = 0
 
     def __post_init__(self) -> None:
         self.learnt = self.stream.reference
+
+    def learn(self, rows: slice) -> Verdict | None:
+        self.learnt = rows.stop
+        return None
+
+
+@dataclass
+class SharesSoFar(_Follower):
+    """Each class with its share of the labels so far, so that the most frequent one is the answer."""
 
     def predict(self, rows: slice) -> FloatArray:
         counts = np.bincount(self.stream.labels[: self.learnt].astype(np.int64), minlength=self.stream.n_classes)
         return np.tile(counts / self.learnt, (rows.stop - rows.start, 1))
 
-    def learn(self, rows: slice) -> Verdict | None:
-        self.learnt = rows.stop
-        return None
-
 
 @dataclass
-class ValueSoFar:
+class ValueSoFar(_Follower):
     """One number that sums up the labels so far."""
 
-    stream: Stream
-    summary: Callable[[FloatArray], float]
-    learnt: int = 0
-
-    def __post_init__(self) -> None:
-        self.learnt = self.stream.reference
+    summary: Callable[[FloatArray], float] = np.mean
 
     def predict(self, rows: slice) -> FloatArray:
         return np.full(rows.stop - rows.start, self.summary(self.stream.labels[: self.learnt].astype(np.float64)))
 
-    def learn(self, rows: slice) -> Verdict | None:
-        self.learnt = rows.stop
-        return None
-
 
 @dataclass
-class LastLabel:
+class LastLabel(_Follower):
     """The last label that was known before the batch, for the whole batch: the same delay as everybody's."""
-
-    stream: Stream
-    learnt: int = 0
-
-    def __post_init__(self) -> None:
-        self.learnt = self.stream.reference
 
     def predict(self, rows: slice) -> FloatArray:
         return _as_answers(self.stream, np.full(rows.stop - rows.start, self.learnt - 1))
-
-    def learn(self, rows: slice) -> Verdict | None:
-        self.learnt = rows.stop
-        return None
 
 
 @dataclass
