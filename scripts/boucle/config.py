@@ -1,6 +1,7 @@
 """What the project is (`Project`: project.toml) and where its state is kept (`Places`: the environment)."""
 
 import os
+import re
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +61,12 @@ class EmbeddingSection(Section):
     components: Literal["all"] | Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = "all"
 
 
+def _engine(address: str) -> str:
+    if address and not re.fullmatch(r"dask://[^/\s]+:\d+", address):
+        raise ValueError("is no engine; allowed are '' (this machine) and a Dask scheduler, such as dask://host:8786")
+    return address
+
+
 class TrainingSection(Section):
     """What is fitted, and how it is judged."""
 
@@ -77,7 +84,7 @@ class TrainingSection(Section):
     class_weight: Literal["balanced", "none"] = "none"
     new_class_rows: Annotated[int, Field(ge=2)] = 20
     time_limit_seconds: Annotated[float, Field(gt=0)] = 3_600.0
-    engine: Annotated[str, Field(pattern=r"^(dask://.+)?$")] = ""
+    engine: Annotated[str, AfterValidator(_engine)] = ""
 
 
 class FeedbackSection(Section):

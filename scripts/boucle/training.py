@@ -15,7 +15,7 @@ from boucle.artifacts import Artifacts, Manifest
 from boucle.config import Algorithm, Project
 from boucle.contract import Quantity, Target
 from boucle.embedding import Embedding
-from boucle.errors import CorruptArtifact, InvalidProject, ModelNotFound
+from boucle.errors import BoucleError, CorruptArtifact, InvalidProject, ModelNotFound
 from boucle.exam import Challenger, defined
 from boucle.models import Model, Recipe
 from boucle.preparation import Preparation, Report
@@ -32,12 +32,14 @@ def train(
         ChampionMoved: when somebody else promoted a version meanwhile.
     """
     started_at, replaced = datetime.now(UTC), artifacts.champion_version()
+    metric, recipes = metric_of(project, preparation.contract.target), candidates(project, preparation.embedding)
     mlflow_run_id = tracker.start("train")
-    metric = metric_of(project, preparation.contract.target)
-    compared = [
-        _cross_validate(recipe, preparation, metric, project.training.folds, report)
-        for recipe in candidates(project, preparation.embedding)
-    ]
+    try:
+        compared = [_cross_validate(recipe, preparation, metric, project.training.folds, report) for recipe in recipes]
+    except BoucleError:
+        if mlflow_run_id is not None:
+            tracker.abandon(mlflow_run_id)
+        raise
     best, challenger = max(
         compared, key=lambda pair: evaluation.goodness(metric, math.nan if pair[1].score is None else pair[1].score)
     )

@@ -42,6 +42,11 @@ def test_the_environment_overrides_a_value_for_one_run(tmp_path, monkeypatch):
         ),
         ("[feedback]", '[triggers.schedule]\ncron = "0 0 31 2 *"\n[feedback]', "triggers.schedule.cron = '0 0 31 2 *'"),
         ("[feedback]", '[triggers.schedule]\ncron = "0 0 2 * * *"\n[feedback]', "is no cron expression"),
+        (
+            "folds = 3",
+            'engine = "spark://x:1"',
+            "training.engine = 'spark://x:1': is no engine; allowed are '' (this machine)",
+        ),
         ("[feedback]", "[triggers.drift]\nwindow = 10\n[feedback]", "triggers.drift.window = 10: Input should be"),
         (
             "[feedback]",

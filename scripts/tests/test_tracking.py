@@ -9,10 +9,12 @@ import mlflow
 import pandas as pd
 import pytest
 
+from boucle.errors import InvalidProject
 from boucle.exam import Challenger, Exam, Fold
 from boucle.tracking import MLflowTracker, Outbox, Record
 from boucle.tracking.entries import Abandonment
-from tests.support import ROOT, Home, answers, free_port, process, wait_for
+from boucle.training import train
+from tests.support import PROJECT, ROOT, Home, answers, free_port, process, wait_for
 
 BEGAN = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
@@ -423,6 +425,15 @@ def test_a_run_whose_trainer_died_is_ended_and_one_that_finished_stays_finished(
 
     assert {name: run.info.status for name, run in book.runs().items()} == {"died": "KILLED", "finished": "FINISHED"}
     assert book.waiting == []
+
+
+def test_a_training_that_the_algorithm_refuses_leaves_no_run_behind_that_seems_to_go_on(book):
+    book.home.write(PROJECT + "[training.parameters.logistic_regression]\nC = -1\n")
+
+    with pytest.raises(InvalidProject, match=r"training\.parameters\.logistic_regression"):
+        train(book.home.project, book.home.preparation, book.home.artifacts, book.tracker, lambda _: None, actor="test")
+
+    assert [run.info.status for run in book.runs().values()] == ["KILLED"]
 
 
 def test_of_too_many_waiting_entries_the_oldest_are_dropped(tmp_path, caplog):
