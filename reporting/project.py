@@ -21,7 +21,7 @@ from evidently.ui.service.storage.fslocation import FSLocation
 from evidently.ui.workspace import Project, Workspace
 from pydantic import ValidationError
 
-from reporting import reports
+from reporting import reports, retention
 from reporting.dashboard import dashboard
 from reporting.settings import Settings
 from reporting.ui import start_ui, stop_ui
@@ -74,6 +74,9 @@ class Reporter:
         self._workspace = Workspace(str(settings.workspace))
         self._workspace.state.location = WholeFiles(str(settings.workspace))
         self._project = self._open_project()
+        self._retention = retention.Retention(
+            self._workspace, self._project.id, keep=settings.keep, keep_plots=settings.keep_plots
+        )
         self._seen: object = None
         self._reason = ""
         self._shown: reports.Task | None = None
@@ -109,8 +112,8 @@ class Reporter:
             self._show(task)
             comment = f'scores="{task.reading}"'
         for snapshot in snapshots:
-            self._workspace.add_run(self._project.id, snapshot)
-        self._forget_oldest()
+            retention.write(self._workspace, self._project.id, snapshot)
+        self._retention.forget()
         fields = " ".join(f"{name}={value:.2f}" for snapshot in snapshots for name, value in reports.headline(snapshot))
         log.info(
             "report written rows=%d unusable_rows=%d %s %s", len(window.current), window.unusable_rows, fields, comment
@@ -130,12 +133,6 @@ class Reporter:
         if task != self._shown:
             self._workspace.save_dashboard(self._project.id, dashboard(task))
         self._shown = task
-
-    def _forget_oldest(self) -> None:
-        # Identifiers are UUIDv7: their order is the order of time.
-        snapshots = sorted(self._workspace.list_runs(self._project.id))
-        for snapshot in snapshots[: -self._settings.keep]:
-            self._workspace.delete_run(self._project.id, snapshot)
 
 
 def run(settings: Settings) -> int:

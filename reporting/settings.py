@@ -30,6 +30,12 @@ class Settings(BaseSettings):
     keep: int = Field(
         default=200, ge=2, validation_alias="BOUCLE_REPORTING_KEEP", description="Snapshots kept; the oldest go first."
     )
+    keep_plots: int = Field(
+        default=20,
+        ge=1,
+        validation_alias="BOUCLE_REPORTING_KEEP_PLOTS",
+        description="So many of them keep their plots; older ones keep their numbers.",
+    )
 
     @property
     def workspace(self) -> Path:

@@ -1,5 +1,6 @@
 """What stands in the workspace after a refresh."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,24 @@ def test_the_oldest_snapshots_are_forgotten(data: Path) -> None:
 
     assert len(snapshots(settings)) == 4
     assert not set(oldest) & set(snapshots(settings))
+
+
+def test_old_reports_keep_their_numbers_and_lose_their_plots(data: Path) -> None:
+    settings = Settings(data=data, keep_plots=2)
+    reporter = Reporter(settings)
+    for rows in (50, 60, 70):
+        write(data, production=production_rows(rows))
+        reporter.refresh()
+
+    files = sorted((data / "reports").glob("*/snapshots/*.json"))
+    drifts = [snapshot for snapshot in map(json.loads, map(Path.read_text, files)) if snapshot["tags"] == ["drift"]]
+
+    plots = [sum(len(widget["additionalGraphs"]) for widget in drift["widgets"]) for drift in drifts]
+    assert plots[:2] == [0, 0] < plots[2:]
+    assert len({len(drift["metric_results"]) for drift in drifts}) == 1
+    assert all("details" not in row for widget in drifts[0]["widgets"] for row in widget["params"].get("data", []))
+    # As the UI reads them.
+    assert len(snapshots(settings)) == len(files) == 6
 
 
 def test_a_reason_not_to_report_is_said_once_and_reports_resume(
