@@ -1,5 +1,6 @@
 """`create_app()`: the one place where serving's parts are put together."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from boucle.artifacts import Artifacts
 from boucle.config import Places, load_project
 from boucle.store import open_store
 from serving import metrics, openapi, problems
+from serving.hot import HotApp, HotPath
 from serving.journal import Journal
 from serving.live import LiveModel
 from serving.middleware import Identified, Limited, Measured
@@ -20,6 +22,8 @@ from serving.routes import feedback, health, models, predict, retrain
 from serving.settings import Settings
 from serving.watcher import Watcher
 
+SETTLE_SECONDS = 0.1
+
 
 def create_app(settings: Settings | None = None, places: Places | None = None) -> FastAPI:
     """The API of one worker process; what is not given is read from the environment."""
@@ -27,22 +31,25 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
     settings, places = settings or Settings(), places or Places()
     project = load_project(places.project)
     store = open_store(places.database, places.data, project.feedback.k)
-    artifacts, live = Artifacts(places.artifacts), LiveModel()
+    artifacts, live, tally = Artifacts(places.artifacts), LiveModel(), metrics.Tally()
     journal = Journal(store.predictions, settings.journal_capacity)
-    watcher = Watcher(artifacts, store, live, settings.watch_seconds)
+    watcher = Watcher(artifacts, store, live, journal, settings.watch_seconds)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         metrics.forget_dead_workers()
         await run_in_threadpool(watcher.start)
         journal.start()
+        settling = asyncio.create_task(settle(tally))
         yield
+        settling.cancel()
+        tally.settle()
         await run_in_threadpool(watcher.stop)
         await run_in_threadpool(journal.stop)
         metrics.forget_this_worker()
 
     # The documentation page comes from a package: FastAPI's own loads its scripts from the internet.
-    app = FastAPI(
+    app = HotApp(
         title=project.project.name,
         version="0.1.0",
         lifespan=lifespan,
@@ -50,14 +57,22 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    app.state.parts = Parts(project, artifacts, store, live, journal, watcher)
+    app.state.parts = Parts(project, artifacts, store, live, journal, watcher, tally)
     for routes in (predict, feedback, retrain, models, health):
         app.include_router(routes.router)
     problems.install(app)
     openapi.install(app, live)
     patch_fastapi(app)
     # The last one added is the outermost.
-    app.add_middleware(Limited, body_bytes=project.limits.body_bytes)
+    app.add_middleware(Limited, body_bytes=project.limits.body_bytes, batch_bytes=project.limits.batch_bytes)
     app.add_middleware(Measured)
     app.add_middleware(Identified)
+    app.hot = HotPath(app, live, tally)
     return app
+
+
+async def settle(tally: metrics.Tally) -> None:
+    """Settle the tally again and again: the other workers' scrapes show what it brought to Prometheus."""
+    while True:
+        await asyncio.sleep(SETTLE_SECONDS)
+        tally.settle()

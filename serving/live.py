@@ -1,7 +1,8 @@
 """The version this process answers with, and its atomic swap."""
 
-from boucle.artifacts import ModelVersion
+from boucle.artifacts import ServedVersion
 from boucle.errors import ModelNotFound
+from serving.predictor import Predictor
 
 
 class LiveModel:
@@ -12,25 +13,30 @@ class LiveModel:
     """
 
     def __init__(self) -> None:
-        self._current: ModelVersion | None = None
+        self.predictor: Predictor | None = None
         self.trouble: str | None = None
 
     @property
-    def current(self) -> ModelVersion:
-        """The version in service.
+    def current(self) -> Predictor:
+        """What answers with the version in service.
 
         Raises:
             ModelNotFound: before the first one was loaded.
         """
-        if self._current is None:
+        if self.predictor is None:
             raise ModelNotFound(self.trouble or "no model is loaded yet; run make train")
-        return self._current
+        return self.predictor
 
     @property
     def is_ready(self) -> bool:
-        return self._current is not None
+        return self.predictor is not None
 
-    def swap(self, version: ModelVersion) -> None:
-        """Answer with ``version`` from the next request on."""
-        self._current = version
+    @property
+    def version(self) -> ServedVersion:
+        """The version in service; raises as `current` does."""
+        return self.current.version
+
+    def swap(self, predictor: Predictor) -> None:
+        """Answer with ``predictor`` from the next request on."""
+        self.predictor = predictor
         self.trouble = None

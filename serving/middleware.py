@@ -38,28 +38,31 @@ class Identified:
 
 
 class Limited:
-    """Refuses a body beyond ``body_bytes``, announced or not, without keeping it."""
+    """Refuses a body beyond ``body_bytes``, announced or not, without keeping it; a batch, beyond ``batch_bytes``."""
 
-    def __init__(self, app: ASGIApp, body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, body_bytes: int, batch_bytes: int) -> None:
         self._app = app
-        self._limit = body_bytes
+        self._body_bytes = body_bytes
+        self._batch_bytes = batch_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         received = 0
+        is_batch = scope["path"] == "/predict/batch"
+        limit, key = (self._batch_bytes, "limits.batch_bytes") if is_batch else (self._body_bytes, "limits.body_bytes")
 
         async def receive_limited() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received <= self._limit:
+            if received <= limit:
                 return message
-            while message.get("more_body") and received <= self._limit * DISCARDED_FACTOR:
+            while message.get("more_body") and received <= limit * DISCARDED_FACTOR:
                 message = await receive()
                 received += len(message.get("body", b""))
-            raise BodyTooLarge(f"the body may have {self._limit:,} bytes at most (limits.body_bytes); send it in parts")
+            raise BodyTooLarge(f"the body may have {limit:,} bytes at most ({key}); send it in parts")
 
         await self._app(scope, receive_limited, send)
 

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from boucle.artifacts import ModelVersion
+from boucle.artifacts import ServedVersion
 from boucle.contract import Classes, Label, Target
 from serving.live import LiveModel
 from serving.problems import MEDIA_TYPE
@@ -31,7 +31,7 @@ def install(app: FastAPI, live: LiveModel) -> None:
     cache: dict[str, Json] = {}
 
     def describe() -> Json:
-        version = live.current if live.is_ready else None
+        version = live.version if live.is_ready else None
         name = version.version if version else ""
         if name not in cache:
             cache.clear()
@@ -41,7 +41,7 @@ def install(app: FastAPI, live: LiveModel) -> None:
     app.openapi = describe  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
 
 
-def _document(app: FastAPI, version: ModelVersion | None) -> Json:
+def _document(app: FastAPI, version: ServedVersion | None) -> Json:
     document = get_openapi(title=app.title, version=app.version, routes=app.routes, description=_introduction(version))
     schemas = document["components"]["schemas"]
     schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
@@ -59,7 +59,7 @@ def _document(app: FastAPI, version: ModelVersion | None) -> Json:
     return document
 
 
-def _introduction(version: ModelVersion | None) -> str:
+def _introduction(version: ServedVersion | None) -> str:
     if version is None:
         return "No model is loaded yet: run `make train`."
     return (
@@ -68,7 +68,7 @@ def _introduction(version: ModelVersion | None) -> str:
     )
 
 
-def _describe_bodies(paths: Json, version: ModelVersion | None) -> None:
+def _describe_bodies(paths: Json, version: ServedVersion | None) -> None:
     row: Json = version.contract.example if version else {}
     label = _some_truth(version.contract.target) if version else None
     paths["/predict"]["post"]["requestBody"] = _body({"application/json": (_reference("Datum"), row)})

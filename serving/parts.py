@@ -11,6 +11,7 @@ from boucle.config import Project
 from boucle.store import Store
 from serving.journal import Journal
 from serving.live import LiveModel
+from serving.metrics import Tally
 from serving.watcher import Watcher
 
 
@@ -24,6 +25,7 @@ class Parts:
     live: LiveModel
     journal: Journal
     watcher: Watcher
+    tally: Tally
     # Threads of their own for what waits for the store: when it hangs, predictions must still find one.
     store_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(20))
 

@@ -7,7 +7,9 @@ from boucle.artifacts import Artifacts
 from boucle.errors import BoucleError
 from boucle.store import Store
 from serving import metrics
+from serving.journal import Journal
 from serving.live import LiveModel
+from serving.predictor import Predictor
 
 log = logging.getLogger(__name__)
 
@@ -15,8 +17,9 @@ log = logging.getLogger(__name__)
 class Watcher:
     """Polls the pointer from a thread of its own; a request that knows better may call `check` itself."""
 
-    def __init__(self, artifacts: Artifacts, store: Store, live: LiveModel, seconds: float) -> None:
+    def __init__(self, artifacts: Artifacts, store: Store, live: LiveModel, journal: Journal, seconds: float) -> None:
         self._artifacts = artifacts
+        self._journal = journal
         self._store = store
         self._live = live
         self._seconds = seconds
@@ -45,18 +48,20 @@ class Watcher:
             if pointer == self._seen:
                 return
             try:
-                version = self._artifacts.load_champion()
+                version = self._artifacts.load_served()
                 # Warm: the first call of a library is slow, and a model that cannot predict must not be served.
-                version.predict(version.contract.validate_record(version.contract.example))
+                version.scorer.row(tuple(version.contract.validate_record(version.contract.example).values()))
+                predictor = Predictor(version, self._journal)
                 self._store.feedback.use(version.embedding)
             except BoucleError as refusal:
                 self._refuse(str(refusal), pointer)
                 return
             # Load before assigning: a version that fails to load must leave the old one serving.
-            self._live.swap(version)
+            self._live.swap(predictor)
             self._seen = pointer
             metrics.MODEL_LOADS.labels("swapped").inc()
-            log.info("serving %s (%s)", version.version, version.manifest.algorithm)
+            manifest = version.manifest
+            log.info("serving %s (%s, %s)", version.version, manifest.algorithm, manifest.scorer)
 
     def _refuse(self, reason: str, pointer: bytes) -> None:
         if reason != self._live.trouble:

@@ -4,23 +4,26 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from boucle import files
+from boucle import files, scorer
 from boucle.arrays import FloatArray
-from boucle.contract import Contract, Label, Record
-from boucle.embedding import Embedding
+from boucle.contract import Cell, Contract, Label, Record
 from boucle.errors import ChampionMoved, CorruptArtifact, ModelNotFound, NobodyInCharge
 from boucle.history import History, Promotion, Reign, reigns
-from boucle.models import Model
+from boucle.scorer import CompiledEmbedding, Scorer
+
+if TYPE_CHECKING:  # scikit-learn costs seconds and 100 MB: only who unpickles a version needs it
+    from boucle.embedding import Embedding
+    from boucle.models import Model
 
 POINTER = "champion.json"
 HISTORY = "promotions.jsonl"
@@ -55,6 +58,8 @@ class Manifest(BaseModel):
     strategy: str = "scratch"
     verdict: str = "promoted"
     reason: str = ""
+    scorer: str = "scikit-learn"  # what serving answers with: linear, network, trees, or the pickles themselves
+    scorer_verdict: str = "it was made before versions were compiled"
     files: dict[str, str] = {}
 
 
@@ -63,8 +68,8 @@ class ModelVersion:
     """One version, loaded: the embedding and the model that were fitted together."""
 
     manifest: Manifest
-    embedding: Embedding
-    model: Model
+    embedding: "Embedding"
+    model: "Model"
 
     @property
     def version(self) -> str:
@@ -81,6 +86,40 @@ class ModelVersion:
     def predict(self, record: Record) -> Label:
         """The most probable class, or the quantity."""
         return self.contract.target.decode(self.outputs([record])[0].tolist())
+
+
+@dataclass(frozen=True)
+class PickledScorer:
+    """A version that could not be compiled, with the methods of `boucle.scorer.Scorer`."""
+
+    version: ModelVersion
+
+    def row(self, values: Sequence[Cell]) -> list[float]:
+        """Outputs of one row of typed values in the contract's order."""
+        outputs: list[float] = self.matrix([[value] for value in values])[0].tolist()
+        return outputs
+
+    def matrix(self, columns: Iterable[Sequence[Cell]]) -> FloatArray:
+        """Outputs, shape (n_rows, n_outputs), of columns of typed values in the contract's order."""
+        names = self.version.contract.names
+        return self.version.outputs([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)])
+
+
+@dataclass(frozen=True)
+class ServedVersion:
+    """One version as serving uses it: scikit-learn is not imported if the version was compiled."""
+
+    manifest: Manifest
+    embedding: "Embedding | CompiledEmbedding"
+    scorer: Scorer | PickledScorer
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+    @property
+    def contract(self) -> Contract:
+        return self.manifest.contract
 
 
 class Artifacts:
@@ -132,10 +171,17 @@ class Artifacts:
             ModelNotFound: when nothing was promoted yet.
             CorruptArtifact: when a file is not what pointer and manifest promise.
         """
-        pointer = self.champion()
-        path = self.root / pointer.version / MANIFEST
-        content = files.read_verified(path, pointer.manifest_sha256)
-        return self._load(_parse_manifest(path, content))
+        return self._load(self._champion_manifest())
+
+    def load_served(self) -> ServedVersion:
+        """The version in charge, verified as `load_champion` does, ready to serve."""
+        manifest = self._champion_manifest()
+        if scorer.FILE not in manifest.files:
+            version = self._load(manifest)
+            return ServedVersion(manifest, version.embedding, PickledScorer(version))
+        arrays = scorer.read(self._verified(manifest)[scorer.FILE])
+        embedding = CompiledEmbedding(manifest.preparation_id, manifest.contract, arrays)
+        return ServedVersion(manifest, embedding, Scorer(manifest.contract, arrays))
 
     def champion(self) -> Promotion:
         """Where champion.json points.
@@ -265,19 +311,28 @@ class Artifacts:
                 shutil.rmtree(aside, ignore_errors=True)
 
     def _load(self, manifest: Manifest) -> ModelVersion:
-        folder = self.root / manifest.version
-        # All of them, also those that are not unpickled: a version is whole or it is refused.
-        for name, sha256 in manifest.files.items():
-            files.read_verified(folder / name, sha256)
+        from boucle.embedding import Embedding
+        from boucle.models import Model
+
+        contents = self._verified(manifest)
         scaler, projector, estimator = (
-            files.unpickle(folder / f"{name}.pkl", manifest.files[f"{name}.pkl"])
-            for name in ("scaler", "embedding", "model")
+            files.unpickle(contents[f"{name}.pkl"]) for name in ("scaler", "embedding", "model")
         )
         return ModelVersion(
             manifest,
             Embedding(manifest.preparation_id, manifest.contract, scaler, projector),
             Model(estimator, manifest.contract.target.n_classes),
         )
+
+    def _verified(self, manifest: Manifest) -> dict[str, bytes]:
+        # All of them, also those that are not used: a version is whole or it is refused.
+        folder = self.root / manifest.version
+        return {name: files.read_verified(folder / name, sha256) for name, sha256 in manifest.files.items()}
+
+    def _champion_manifest(self) -> Manifest:
+        pointer = self.champion()
+        path = self.root / pointer.version / MANIFEST
+        return _parse_manifest(path, files.read_verified(path, pointer.manifest_sha256))
 
     def _read_manifest(self, version: str) -> bytes:
         with suppress(FileNotFoundError):  # pruned a moment ago

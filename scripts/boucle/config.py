@@ -171,6 +171,7 @@ class LimitsSection(Section):
     """What a client may send."""
 
     body_bytes: Annotated[int, Field(ge=1_000)] = 10_000_000
+    batch_bytes: Annotated[int, Field(ge=1_000)] = 1_000_000_000
 
 
 class Project(BaseSettings):

@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import joblib
-
 from boucle.errors import CorruptArtifact
 
 
@@ -18,18 +16,19 @@ def digest(content: bytes) -> str:
 
 def pickled(value: object) -> bytes:
     """``value`` as joblib writes it."""
+    # Here and not above, twice: serving reads files without it.
+    import joblib
+
     buffer = io.BytesIO()
     joblib.dump(value, buffer)
     return buffer.getvalue()
 
 
-def unpickle(path: Path, sha256: str) -> Any:  # whatever was pickled
-    """The object in ``path``, unpickled only if its bytes have the given hash.
+def unpickle(content: bytes) -> Any:  # whatever was pickled
+    """The object that `pickled` wrote; pass only bytes that `read_verified` has returned."""
+    import joblib
 
-    Raises:
-        CorruptArtifact: when the file is missing, or its hash differs.
-    """
-    return joblib.load(io.BytesIO(read_verified(path, sha256)))
+    return joblib.load(io.BytesIO(content))
 
 
 def read_verified(path: Path, sha256: str) -> bytes:

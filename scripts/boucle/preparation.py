@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from boucle.errors import CorruptArtifact, InvalidSource, NotPrepared
 SUMMARY = "preparation.json"
 REFERENCE = "ref_data.csv"
 TEST = "test_data.csv"
+REFERENCE_RECORDS = "ref_records.csv"
 
 Report = Callable[[str], None]
 
@@ -50,6 +52,12 @@ class Preparation:
     labels: Labels
     test_records: list[Record]
     test_labels: Labels
+    reference_csv: bytes
+
+    @cached_property
+    def reference_records(self) -> list[Record]:
+        """The rows behind ``vectors``, as they were: read when they are asked for, as there may be many."""
+        return _records(self.contract, _read_text_csv(self.reference_csv))
 
     @property
     def id(self) -> str:
@@ -99,7 +107,12 @@ def prepare(project: Project, data: Path, report: Report) -> Preparation:
     )
     report(f"embedding {len(reference):,} rows as {len(fitted.columns)} components")
     vectors = fitted.vectors(cleaning.records(reference))
-    _write(data, fitted, _reference_csv(fitted, vectors, list(reference[contract.target.name])), _csv(test))
+    tables = {
+        REFERENCE: _reference_csv(fitted, vectors, list(reference[contract.target.name])),
+        REFERENCE_RECORDS: _csv(reference),
+        TEST: _csv(test),
+    }
+    _write(data, fitted, tables)
     report(f"{data / REFERENCE} written: {len(reference):,} rows; {data / TEST}: {len(test):,} rows held out")
     return load(data)
 
@@ -113,25 +126,19 @@ def load(data: Path) -> Preparation:
     try:
         summary = Summary.model_validate_json((data / SUMMARY).read_bytes())
         contents = {name: files.read_verified(data / name, sha256) for name, sha256 in summary.files.items()}
-        scaler, projector = (
-            files.unpickle(data / name, summary.files[name])
-            for name in ("embedding/scaler.pkl", "embedding/embedding.pkl")
-        )
-    except (OSError, ValueError, CorruptArtifact) as error:
+        scaler, projector = (files.unpickle(contents[f"embedding/{name}.pkl"]) for name in ("scaler", "embedding"))
+        reference, reference_csv, test = (contents[name] for name in (REFERENCE, REFERENCE_RECORDS, TEST))
+    except (OSError, ValueError, KeyError, CorruptArtifact) as error:
         raise NotPrepared(f"{data} holds no complete preparation ({error}); run make prepare") from error
     fitted = Embedding(summary.id, summary.contract, scaler, projector)
-    reference = _read_text_csv(contents[REFERENCE])
-    test = _read_text_csv(contents[TEST])
-    target = summary.contract.target
+    rows, held_out = _read_text_csv(reference), _read_text_csv(test)
     return Preparation(
         embedding=fitted,
-        vectors=reference[fitted.columns].to_numpy(dtype=np.float64),
-        labels=_labels(summary.contract, reference["target"]),
-        test_records=[
-            summary.contract.validate_cells({str(name): cell for name, cell in row.items()})
-            for row in test.drop(columns=target.name).to_dict("records")
-        ],
-        test_labels=_labels(summary.contract, test[target.name]),
+        vectors=rows[fitted.columns].to_numpy(dtype=np.float64),
+        labels=_labels(summary.contract, rows["target"]),
+        test_records=_records(summary.contract, held_out),
+        test_labels=_labels(summary.contract, held_out[summary.contract.target.name]),
+        reference_csv=reference_csv,
     )
 
 
@@ -175,12 +182,10 @@ def _split(table: pd.DataFrame, target: Target, project: Project) -> tuple[pd.Da
     return table.iloc[np.sort(kept)], table.iloc[np.sort(test)]
 
 
-def _write(data: Path, fitted: Embedding, reference: bytes, test: bytes) -> None:
-    contents = {
+def _write(data: Path, fitted: Embedding, tables: dict[str, bytes]) -> None:
+    contents = tables | {
         "embedding/scaler.pkl": files.pickled(fitted.scaler),
         "embedding/embedding.pkl": files.pickled(fitted.projector),
-        TEST: test,
-        REFERENCE: reference,
     }
     for name, content in contents.items():
         files.replace(data / name, content)
@@ -199,6 +204,11 @@ def _csv(table: pd.DataFrame) -> bytes:
 
 def _read_text_csv(content: bytes) -> pd.DataFrame:
     return pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+
+
+def _records(contract: Contract, table: pd.DataFrame) -> list[Record]:
+    cells = table.drop(columns=contract.target.name).to_dict("records")
+    return [contract.validate_cells({str(name): cell for name, cell in row.items()}) for row in cells]
 
 
 def _labels(contract: Contract, texts: pd.Series) -> Labels:

@@ -4,7 +4,7 @@ import importlib.metadata
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from boucle import files
+from boucle import compiler, files, scorer
 from boucle.artifacts import MODEL_CARD, Artifacts, Manifest
 from boucle.contract import Quantity
 from boucle.models import Model, Recipe
@@ -36,7 +36,11 @@ def publish(
     metrics: dict[str, dict[str, float]],
     lineage: Lineage,
 ) -> Manifest:
-    """Store the model with its embedding as a new version; the champion stays who it is."""
+    """Store the model with its embedding as a new version; the champion stays who it is.
+
+    It is compiled for serving, and compared with what is pickled on all the reference rows.
+    """
+    compiled = compiler.compile_version(preparation.embedding, model, preparation.reference_records)
     manifest = Manifest(
         version="",
         created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -56,6 +60,8 @@ def publish(
         strategy=recipe.strategy,
         verdict=lineage.verdict,
         reason=lineage.reason,
+        scorer=compiled.kind,
+        scorer_verdict=compiled.verdict,
         libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
     )
     contents = {
@@ -64,6 +70,8 @@ def publish(
         "model.pkl": files.pickled(model.estimator),
         MODEL_CARD: model_card(manifest).encode(),
     }
+    if compiled.content is not None:
+        contents[scorer.FILE] = compiled.content
     return artifacts.publish(manifest, contents)
 
 
@@ -96,6 +104,9 @@ embedding.
 {scores}
 
 Chosen by {manifest.metric}.
+
+## Serving
+Answered by {manifest.scorer}: {manifest.scorer_verdict}.
 
 ## Verdict
 {manifest.verdict}: {manifest.reason}

@@ -11,7 +11,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Request
 from uuid_utils import uuid7
 
-from boucle.artifacts import ModelVersion
+from boucle.artifacts import ServedVersion
 from boucle.contract import Label, Target, show
 from boucle.errors import EmbeddingChanged, PredictionNotFound
 from boucle.store import Feedback, LoggedPrediction
@@ -74,7 +74,7 @@ def _seconds_on_its_way(prediction_id: str) -> float:
 
 
 def _accept(logged: LoggedPrediction, given: FeedbackById, parts: Parts) -> StoredReceipt:
-    def feedback(version: ModelVersion) -> Feedback:
+    def feedback(version: ServedVersion) -> Feedback:
         target = version.contract.target
         return Feedback(
             prediction_id=logged.prediction_id,
@@ -92,7 +92,7 @@ def _accept_data(given: FeedbackByData, idempotency_key: str | None, parts: Part
     # Without a key two equal rows are two observations: real tables hold many, and none may be lost.
     identifier = f"key:{hashlib.sha256(idempotency_key.encode()).hexdigest()[:40]}" if idempotency_key else str(uuid7())
 
-    def feedback(version: ModelVersion) -> Feedback:
+    def feedback(version: ServedVersion) -> Feedback:
         target, record = version.contract.target, version.contract.validate_record(given.data)
         return Feedback(
             prediction_id=identifier,
@@ -114,9 +114,9 @@ def _truth(target: Target, value: Label) -> dict[str, Any]:
     return {"target": target.normal(value)}
 
 
-def _add(feedback: Callable[[ModelVersion], Feedback], parts: Parts) -> StoredReceipt:
+def _add(feedback: Callable[[ServedVersion], Feedback], parts: Parts) -> StoredReceipt:
     for _ in range(EMBEDDING_TRIES):
-        version = parts.live.current
+        version = parts.live.version
         try:
             receipts = parts.store.feedback.add([feedback(version)], version.embedding.id)
         except EmbeddingChanged as change:

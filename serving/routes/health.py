@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
 
 from serving import metrics
 from serving.parts import UsedParts
@@ -19,10 +20,11 @@ async def livez() -> Health:
 @router.get("/readyz")
 async def readyz(parts: UsedParts) -> Health:
     """A verified version is loaded, and answers."""
-    return Health(status="ready", model_version=parts.live.current.version)
+    return Health(status="ready", model_version=parts.live.version.version)
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-def prometheus_metrics() -> Response:
+async def prometheus_metrics(parts: UsedParts) -> Response:
     """All metrics of all workers, in Prometheus' text format."""
-    return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+    parts.tally.settle()
+    return Response(await run_in_threadpool(metrics.exposition), media_type=CONTENT_TYPE_LATEST)

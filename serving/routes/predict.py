@@ -1,38 +1,31 @@
 """POST /predict and POST /predict/batch."""
 
-import json
-import time
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
-from uuid_utils import uuid7
 
-from boucle.artifacts import ModelVersion
-from boucle.contract import Classes, Record
-from boucle.errors import InvalidRecord
-from boucle.store import LoggedPrediction
-from boucle.store.database import now
-from serving import bodies, metrics
-from serving.journal import Journal
+from boucle.errors import BoucleError
+from serving import batch, metrics
+from serving.batch import Chunk
+from serving.bodies import wrong_body
 from serving.parts import UsedParts
-from serving.problems import field_problems
+from serving.predictor import Predictor, encode
 from serving.schemas import Prediction
 
 router = APIRouter(tags=["predict"])
-
-CHUNK_ROWS = 500
 
 
 @router.post("/predict", response_model=Prediction)
 async def predict(request: Request, parts: UsedParts) -> Response:
     """Predict the class, or the quantity, of one datum."""
-    version = parts.live.current
-    record = version.contract.validate_json(await request.body())
-    answers = await run_in_threadpool(_answer, version, [record], parts.journal)
-    return Response(json.dumps(answers[0]), media_type="application/json")
+    # Right requests are usually answered by `serving.hot`, before they come here.
+    predictor = parts.live.current
+    values, warnings = predictor.read_or_explain(await request.body())
+    answer, seconds = await run_in_threadpool(predictor.answer, values, warnings)
+    parts.tally.prediction(answer.model_version, seconds)
+    return Response(encode(answer), media_type="application/json")
 
 
 @router.post(
@@ -47,54 +40,36 @@ async def predict(request: Request, parts: UsedParts) -> Response:
 )
 async def predict_batch(request: Request, parts: UsedParts) -> StreamingResponse:
     """Predict many data: a JSON array, NDJSON, or CSV with a header line. One version answers them all."""
-    version = parts.live.current
-    media_type = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
-    rows = await run_in_threadpool(bodies.parse_rows, await request.body(), media_type, version.contract)
+    predictor = parts.live.current
+    media_type = request.headers.get("content-type", batch.JSON).split(";")[0].strip().lower()
+    file = await batch.spool(request.stream())
+    try:
+        limit = parts.project.limits.body_bytes
+        chunks = await run_in_threadpool(batch.chunks, file, media_type, predictor, limit)
+        first = await run_in_threadpool(next, chunks, None)
+        if first is None:
+            raise wrong_body("holds no row")
+    except BoucleError:
+        file.close()
+        raise
 
     async def lines() -> AsyncIterator[bytes]:
-        for start in range(0, len(rows), CHUNK_ROWS):
-            chunk = rows[start : start + CHUNK_ROWS]
-            yield await run_in_threadpool(_answer_chunk, version, chunk, start + 1, parts.journal)
+        chunk, row = first, 1
+        with file:
+            while chunk is not None:
+                content, following = await run_in_threadpool(_answer, predictor, chunk, row, chunks)
+                yield content
+                row += len(chunk.rows)
+                chunk = following
+                await parts.journal.room()
 
     return StreamingResponse(lines(), media_type="application/x-ndjson")
 
 
-def _answer(version: ModelVersion, records: list[Record], journal: Journal) -> list[dict[str, Any]]:
-    """The answers of one version, whole; each is logged behind the answer."""
-    started = time.perf_counter()
-    outputs = version.outputs(records)
-    seconds = (time.perf_counter() - started) / len(records)
-    metrics.PREDICTION_SECONDS.observe(seconds)
-    metrics.PREDICTIONS.labels(version.version).inc(len(records))
-    target = version.contract.target
-    names = [bodies.label_name(label) for label in target.classes] if isinstance(target, Classes) else []
-    created_at = now()
-    answers = []
-    for record, row in zip(records, outputs.tolist(), strict=True):
-        answer: dict[str, Any] = {
-            "prediction_id": str(uuid7()),
-            "prediction": target.decode(row),
-            "probabilities": dict(zip(names, row, strict=True)) if names else {},
-            "model_version": version.version,
-        }
-        journal.put(LoggedPrediction(**answer, created_at=created_at, input=record, latency_seconds=seconds))
-        answers.append(answer | {"warnings": version.contract.surprises(record)})
-    return answers
-
-
-def _answer_chunk(
-    version: ModelVersion, rows: Sequence[Record | InvalidRecord], first_row: int, journal: Journal
-) -> bytes:
-    good = [row for row in rows if not isinstance(row, InvalidRecord)]
-    answers = iter(_answer(version, good, journal) if good else ())
-    lines = [
-        {"row": number, "error": _row_error(row)}
-        if isinstance(row, InvalidRecord)
-        else {"row": number, **next(answers)}
-        for number, row in enumerate(rows, first_row)
-    ]
-    return "".join(json.dumps(line) + "\n" for line in lines).encode()
-
-
-def _row_error(error: InvalidRecord) -> dict[str, Any]:
-    return {"detail": str(error), "errors": [problem.model_dump() for problem in field_problems(error)]}
+def _answer(predictor: Predictor, chunk: Chunk, row: int, chunks: Iterator[Chunk]) -> tuple[bytes, Chunk | None]:
+    """The answers to a chunk, and the next one."""
+    content, predicted, seconds = batch.answer(predictor, chunk, row)
+    if predicted:
+        metrics.PREDICTION_SECONDS.observe(seconds)
+        metrics.PREDICTIONS.labels(predictor.name).inc(predicted)
+    return content, next(chunks, None)

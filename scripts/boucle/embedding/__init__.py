@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from boucle.arrays import FloatArray
 from boucle.contract import Classes, Contract, Record
 from boucle.embedding import tabular
+from boucle.encoding import encode
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Embedding:
 
     def vectors(self, records: Sequence[Record]) -> FloatArray:
         """Vectors of validated records, shape (n_records, n_components)."""
-        encoded = tabular.encode(self.contract, records)
+        encoded = encode(self.contract, records)
         vectors: FloatArray = self.projector.transform(self.scaler.transform(encoded))
         return vectors
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
@@ -12,28 +11,10 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from boucle.contract import Category, Contract, Record
+from boucle.encoding import encode
 from boucle.errors import NotEnoughData
 
 PREFIX = "PCA_"
-UNKNOWN = -1
-
-
-def encode(contract: Contract, records: Sequence[Record]) -> NDArray[np.float64]:
-    """Validated records as numbers, shape (n_records, n_features).
-
-    A category is its position in the contract, `UNKNOWN` when it is new, and one past the end when it is missing: a
-    category of its own. A missing number or boolean is NaN.
-    """
-    columns = []
-    for feature in contract.features:
-        values = [record[feature.name] for record in records]
-        if isinstance(feature, Category):
-            positions: dict[object, int] = {name: position for position, name in enumerate(feature.categories)}
-            positions[None] = len(feature.categories)
-            columns.append([float(positions.get(value, UNKNOWN)) for value in values])
-        else:
-            columns.append([np.nan if value is None else float(value) for value in values])
-    return np.array(columns, dtype=np.float64).T.reshape(len(records), len(contract.features))
 
 
 def fit(

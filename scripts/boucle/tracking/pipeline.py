@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 
 from boucle.artifacts import ModelVersion
 from boucle.contract import Boolean, Category, Contract, Feature, Number, Quantity
-from boucle.embedding.tabular import UNKNOWN
+from boucle.encoding import UNKNOWN
 
 
 def build(version: ModelVersion) -> Pipeline:

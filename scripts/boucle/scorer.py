@@ -1,0 +1,237 @@
+"""A version compiled for serving: typed values to outputs in microseconds, without scikit-learn.
+
+`boucle.compiler` makes it, and uses it only when it agrees with the pickled version. The file holds arrays, no code.
+"""
+
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import mul
+from typing import Any, Protocol
+
+import numpy as np
+
+from boucle.arrays import FloatArray
+from boucle.contract import Cell, Contract, Record
+from boucle.encoding import Columns
+
+FILE = "scorer.npz"
+DECIMALS = 1e9  # boucle.models rounds what trees see to nine decimals
+
+Arrays = Mapping[str, Any]  # NumPy arrays of several types, by name
+Row = tuple[Sequence[float], list[int]]
+
+
+class Head(Protocol):
+    """What stands behind the columns: linear model, network or trees."""
+
+    def row(self, columns: Columns, row: Row) -> list[float]:
+        """Scores of one row, before the link."""
+
+    def matrix(self, rows: FloatArray) -> FloatArray:
+        """Scores (n_rows, n_scores) of columns (n_rows, width)."""
+
+
+@dataclass(frozen=True)
+class CompiledEmbedding:
+    """As `boucle.embedding.Embedding`, with nothing but arrays: the same operations in the same order."""
+
+    id: str
+    contract: Contract
+    arrays: Arrays
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the vector's components."""
+        return [str(name) for name in self.arrays["names"]]
+
+    def vectors(self, records: Sequence[Record]) -> FloatArray:
+        """Vectors of validated records, shape (n_records, n_components)."""
+        arrays = self.arrays
+        columns = Columns(self.contract, arrays["medians"])
+        rows = columns.matrix([record[feature.name] for record in records] for feature in self.contract.features)
+        numbers = rows[:, : len(arrays["means"])]
+        numbers -= arrays["means"]
+        numbers /= arrays["scales"]
+        vectors: FloatArray = rows @ arrays["components"].T
+        vectors -= arrays["center"].reshape(1, -1) @ arrays["components"].T
+        return vectors
+
+
+class Scorer:
+    """Outputs as `boucle.models.Model` gives them: probabilities by class, or the quantity."""
+
+    def __init__(self, contract: Contract, arrays: Arrays) -> None:
+        self._columns = Columns(contract, arrays["medians"])
+        self._head = _HEADS[str(arrays["kind"])](arrays)
+        self._link_row, self._link_matrix = _LINKS[str(arrays["link"])]
+        positions, self._width = arrays["positions"].tolist(), int(arrays["n_outputs"])
+        # Classes that the fit never saw have probability 0.
+        self._positions = None if positions == list(range(self._width)) else positions
+
+    def row(self, values: Sequence[Cell]) -> list[float]:
+        """Outputs of one row of typed values in the contract's order."""
+        outputs = self._link_row(self._head.row(self._columns, self._columns.row(values)))
+        if self._positions is None:
+            return outputs
+        aligned = [0.0] * self._width
+        for position, output in zip(self._positions, outputs, strict=True):
+            aligned[position] = output
+        return aligned
+
+    def matrix(self, columns: Iterable[Sequence[Cell]]) -> FloatArray:
+        """Outputs, shape (n_rows, n_outputs), of columns of typed values in the contract's order."""
+        outputs = self._link_matrix(self._head.matrix(self._columns.matrix(columns)))
+        if self._positions is None:
+            return outputs
+        aligned = np.zeros((len(outputs), self._width))
+        aligned[:, self._positions] = outputs
+        return aligned
+
+
+class Linear:
+    """One weight a column: scaling, PCA and model are one affine map."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self._weights: FloatArray = arrays["weights"]  # (width, n_scores)
+        self._bias: FloatArray = arrays["bias"]
+        self._single: list[float] | None = self._weights[:, 0].tolist() if self._weights.shape[1] == 1 else None
+        self._single_bias = float(self._bias[0])
+
+    def row(self, columns: Columns, row: Row) -> list[float]:
+        numbers, hot = row
+        weights = self._single
+        if weights is None:
+            scores: list[float] = (columns.dense(numbers, hot) @ self._weights + self._bias).tolist()
+            return scores
+        score = self._single_bias + sum(map(mul, numbers, weights))
+        for position in hot:
+            score += weights[position]
+        return [score]
+
+    def matrix(self, rows: FloatArray) -> FloatArray:
+        return np.asarray(rows @ self._weights + self._bias)
+
+
+class Network:
+    """A multi-layer perceptron whose first layer has taken in scaling and PCA."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        layers = int(arrays["n_layers"])
+        self._layers = [(arrays[f"weights_{number}"], arrays[f"bias_{number}"]) for number in range(layers)]
+        self._activate = _ACTIVATIONS[str(arrays["activation"])]
+
+    def row(self, columns: Columns, row: Row) -> list[float]:
+        scores: list[float] = self.matrix(columns.dense(*row)).tolist()
+        return scores
+
+    def matrix(self, rows: FloatArray) -> FloatArray:
+        for weights, bias in self._layers[:-1]:
+            rows = self._activate(rows @ weights + bias)
+        weights, bias = self._layers[-1]
+        return np.asarray(rows @ weights + bias)
+
+
+class Trees:
+    """An ensemble of trees in ONNX Runtime, which compares in double precision as scikit-learn does."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        # Only here: it costs 40 MB, and linear models and networks do without.
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        session = onnxruntime.InferenceSession(arrays["onnx"].tobytes(), options, providers=["CPUExecutionProvider"])
+        self._run = session.run
+        self._shift, self._scale = arrays["shift"], arrays["scale"]
+        self._rotation = arrays["rotation"] if arrays["rotation"].size else None
+        self._offset = arrays["offset"]
+        self._is_single = bool(arrays["is_single"])
+        self._base, self._divisor = arrays["base"], float(arrays["divisor"])
+
+    def row(self, columns: Columns, row: Row) -> list[float]:
+        scores: list[float] = self.matrix(columns.dense(*row).reshape(1, -1))[0].tolist()
+        return scores
+
+    def matrix(self, rows: FloatArray) -> FloatArray:
+        seen = (rows - self._shift) / self._scale
+        if self._rotation is not None:
+            seen = seen @ self._rotation + self._offset
+        seen = np.rint(seen * DECIMALS) / DECIMALS
+        if self._is_single:  # a forest compares in single precision
+            seen = seen.astype(np.float32).astype(np.float64)
+        return np.asarray(self._run(None, {"rows": seen})[0].astype(np.float64) / self._divisor + self._base)
+
+
+_HEADS: dict[str, Callable[[Arrays], Head]] = {"linear": Linear, "network": Network, "trees": Trees}
+
+
+def _sigmoid(score: float) -> float:
+    return 1 / (1 + math.exp(-score)) if score > -700 else 0.0
+
+
+def _sigmoids(scores: FloatArray) -> FloatArray:
+    return np.asarray(1 / (1 + np.exp(-np.clip(scores, -700, None))))
+
+
+def _two_classes_row(scores: list[float]) -> list[float]:
+    second = _sigmoid(scores[0])
+    return [1 - second, second]
+
+
+def _two_classes(scores: FloatArray) -> FloatArray:
+    second = _sigmoids(scores)
+    return np.hstack([1 - second, second])
+
+
+def _softmax_row(scores: list[float]) -> list[float]:
+    highest = max(scores)
+    powers = [math.exp(score - highest) for score in scores]
+    total = sum(powers)
+    return [power / total for power in powers]
+
+
+def _softmax(scores: FloatArray) -> FloatArray:
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _one_against_rest_row(scores: list[float]) -> list[float]:
+    chances = [_sigmoid(score) for score in scores]
+    total = sum(chances)
+    return [chance / total for chance in chances] if total else [1 / len(chances)] * len(chances)
+
+
+def _one_against_rest(scores: FloatArray) -> FloatArray:
+    chances = _sigmoids(scores)
+    total = chances.sum(axis=1, keepdims=True)
+    return np.asarray(np.where(total == 0, 1 / chances.shape[1], chances / np.where(total == 0, 1, total)))
+
+
+_Link = tuple[Callable[[list[float]], list[float]], Callable[[FloatArray], FloatArray]]
+_LINKS: dict[str, _Link] = {
+    "identity": (lambda scores: scores, lambda scores: scores),
+    "two classes": (_two_classes_row, _two_classes),
+    "softmax": (_softmax_row, _softmax),
+    "one against rest": (_one_against_rest_row, _one_against_rest),
+}
+_ACTIVATIONS: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "identity": lambda rows: rows,
+    "relu": lambda rows: np.maximum(rows, 0),
+    "tanh": np.tanh,
+    "logistic": _sigmoids,
+}
+
+
+def dump(arrays: Arrays) -> bytes:
+    """The content of `FILE`."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def read(content: bytes) -> dict[str, Any]:
+    """The arrays in the content of `FILE`; nothing in it is executed."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return dict(arrays)

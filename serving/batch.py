@@ -1,0 +1,295 @@
+"""Batches: rows of JSON, NDJSON or CSV in, chunk by chunk, and an answer or an error for each of them."""
+
+import csv
+import io
+from codecs import BOM_UTF8, getincrementaldecoder
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from tempfile import SpooledTemporaryFile
+from time import perf_counter
+from typing import IO, Any
+
+import msgspec
+import numpy as np
+from uuid_utils import uuid7
+
+from boucle.contract import Boolean, Cell, Contract, Feature, Label, Number, Record, show
+from boucle.errors import FieldError, InvalidRecord
+from serving.bodies import parse_json, wrong_body
+from serving.predictor import Predictor, Values
+from serving.problems import BodyTooLarge, UnsupportedBody, field_problems
+
+CSV, NDJSON, JSON = "text/csv", ("application/x-ndjson", "application/jsonl"), "application/json"
+MEDIA_TYPES = (JSON, NDJSON[0], CSV)
+SEPARATORS = ",;\t|"
+CHUNK_ROWS = 500
+IN_MEMORY_BYTES = 1_000_000
+TRUTHS = {"true": True, "false": False, "1": True, "0": False}
+
+
+class RowAnswer(msgspec.Struct):
+    """`serving.predictor.Answer` with the number of its row."""
+
+    row: int
+    prediction_id: str
+    prediction: Label
+    probabilities: dict[str, float]
+    model_version: str
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows in order, each as typed values or its error; ``warnings`` by position, where there are any."""
+
+    rows: Sequence[Values | InvalidRecord]
+    warnings: dict[int, list[str]] = field(default_factory=dict)
+
+
+encode_lines = msgspec.json.Encoder().encode_lines
+
+
+async def spool(parts: AsyncIterator[bytes]) -> IO[bytes]:
+    """The body in a file without a name, however long it is: a client reads no answer before it has sent it all.
+
+    Raises:
+        InvalidRecord: when it is not UTF-8.
+    """
+    file = SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115 (the reader closes it)
+    decoder, size = getincrementaldecoder("utf-8")(), 0
+    try:
+        async for part in parts:
+            decoder.decode(part, final=not part)
+            file.write(part)
+            size += len(part)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        file.close()
+        where = size + error.start
+        byte = error.object[error.start]
+        raise wrong_body(f"is not UTF-8: byte 0x{byte:02X} at position {where}; save the file as UTF-8") from error
+    file.seek(0)
+    return file
+
+
+def chunks(file: IO[bytes], media_type: str, predictor: Predictor, most_json_bytes: int) -> Iterator[Chunk]:
+    """The rows of a body, `CHUNK_ROWS` at a time; a JSON array is held in memory, the others are not.
+
+    Raises:
+        UnsupportedBody: when the media type is none of `MEDIA_TYPES`.
+        BodyTooLarge: when a JSON array is longer than ``most_json_bytes``.
+        InvalidRecord: when the body as a whole cannot be read.
+    """
+    if media_type == CSV:
+        return _csv_chunks(file, predictor.contract)
+    if media_type in NDJSON:
+        return _json_chunks(_lines(file), predictor)
+    if media_type == JSON:
+        body = file.read(most_json_bytes + 1)
+        if len(body) > most_json_bytes:
+            message = f"a JSON array may have {most_json_bytes:,} bytes at most (limits.body_bytes); send NDJSON or CSV"
+            raise BodyTooLarge(message)
+        return _array_chunks(body, predictor)
+    raise UnsupportedBody(f"Content-Type {show(media_type)} is not read here; send {', '.join(MEDIA_TYPES)}")
+
+
+def answer(predictor: Predictor, chunk: Chunk, first_row: int) -> tuple[bytes, int, float]:
+    """A line of JSON for every row; how many were predicted, and how long embedding and model took for one."""
+    good = [row for row in chunk.rows if not isinstance(row, InvalidRecord)]
+    outputs: list[list[float]] = []
+    started = perf_counter()
+    if good:
+        outputs = predictor.version.scorer.matrix(zip(*good, strict=True)).tolist()
+    seconds = (perf_counter() - started) / (len(good) or 1)
+    decode, classes, version = predictor.decode, predictor.classes, predictor.name
+    predicted = [(str(uuid7()), seconds, values, decode(row), row) for values, row in zip(good, outputs, strict=True)]
+    predictor.log_many(predicted)
+    answers = iter(predicted)
+    lines: list[Any] = []
+    for position, row in enumerate(chunk.rows):
+        number = first_row + position
+        if isinstance(row, InvalidRecord):
+            lines.append({"row": number, "error": _row_error(row)})
+            continue
+        identifier, _, _, label, output = next(answers)
+        probabilities = dict(zip(classes, output))  # noqa: B905 (a quantity has an output and no class)
+        warnings = chunk.warnings.get(position, [])
+        lines.append(RowAnswer(number, identifier, label, probabilities, version, warnings))
+    return encode_lines(lines), len(good), seconds
+
+
+def _row_error(error: InvalidRecord) -> dict[str, Any]:
+    return {"detail": str(error), "errors": [problem.model_dump() for problem in field_problems(error)]}
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    for number, line in enumerate(file):
+        text = line.removeprefix(BOM_UTF8) if number == 0 else line
+        if text.strip():
+            yield text
+
+
+def _array_chunks(body: bytes, predictor: Predictor) -> Iterator[Chunk]:
+    try:
+        # Raw: the rows are decoded one by one, as every one may have mistakes of its own.
+        rows: list[Any] = msgspec.json.decode(body, type=list[msgspec.Raw])
+    except msgspec.MsgspecError as error:
+        rows = parse_json(body)  # raises, and says where
+        raise wrong_body("must be an array with one object per row") from error
+    return _json_chunks(map(bytes, rows), predictor)
+
+
+def _json_chunks(texts: Iterable[bytes], predictor: Predictor) -> Iterator[Chunk]:
+    rows = iter(texts)
+    while taken := list(islice(rows, CHUNK_ROWS)):
+        yield _json_chunk(taken, predictor)
+
+
+def _json_chunk(texts: Sequence[bytes], predictor: Predictor) -> Chunk:
+    rows: list[Values | InvalidRecord] = []
+    warnings = {}
+    for position, text in enumerate(texts):
+        try:
+            values, said = predictor.read_or_explain(text)
+        except InvalidRecord as error:
+            rows.append(error)
+            continue
+        rows.append(values)
+        if said:
+            warnings[position] = said
+    return Chunk(rows, warnings)
+
+
+def _csv_chunks(file: IO[bytes], contract: Contract) -> Iterator[Chunk]:
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    header = text.readline()
+    text.seek(0)
+    lines = csv.reader(text, delimiter=max(SEPARATORS, key=header.count))
+    try:
+        columns = [name.strip() for name in next((line for line in lines if line), [])]
+        if not columns:
+            raise wrong_body("is empty: give a header line with the columns, then one line per row")
+        _check_header(columns, contract)
+    except csv.Error as error:
+        raise wrong_body(f"is not CSV: {error}") from error
+    return _cells(lines, columns, contract)
+
+
+def _cells(lines: Iterator[list[str]], columns: list[str], contract: Contract) -> Iterator[Chunk]:
+    reader = _CsvReader(columns, contract)
+    taken: list[list[str]] = []
+    try:
+        for line in lines:
+            if line:
+                taken.append(line)
+            if len(taken) == CHUNK_ROWS:
+                yield reader.chunk(taken)
+                taken = []
+    except csv.Error as error:
+        yield reader.chunk(taken)
+        yield Chunk(
+            [InvalidRecord([FieldError("row", "", f"is not CSV, and the rows behind it are not read: {error}")])]
+        )
+        return
+    if taken:
+        yield reader.chunk(taken)
+
+
+class _CsvReader:
+    """Text cells to typed values, by column where a whole chunk is right, else row by row to name each mistake."""
+
+    def __init__(self, columns: list[str], contract: Contract) -> None:
+        self._columns = columns
+        self._contract = contract
+        self._features = [(columns.index(feature.name), feature) for feature in contract.features]
+        self._missing = frozenset({"", *contract.missing_values})
+
+    def chunk(self, lines: Sequence[list[str]]) -> Chunk:
+        """The rows of some lines."""
+        try:
+            return self._by_column(lines)
+        except ValueError:
+            return self._by_row(lines)
+
+    def _by_column(self, lines: Sequence[list[str]]) -> Chunk:
+        cells = list(zip(*lines, strict=True))
+        if len(cells) != len(self._columns):
+            raise ValueError
+        columns, unusual = [], np.zeros(len(lines), dtype=bool)
+        for position, feature in self._features:
+            values, seldom = self._column(cells[position], feature)
+            columns.append(values)
+            unusual |= seldom
+        rows = list(zip(*columns, strict=True))
+        names = self._contract.names
+        warned = np.flatnonzero(unusual).tolist()
+        return Chunk(rows, {row: self._contract.surprises(dict(zip(names, rows[row], strict=True))) for row in warned})
+
+    def _column(self, cells: Sequence[str], feature: Feature) -> tuple[Sequence[Cell], Any]:
+        """The typed values, and where they were never seen in the reference rows; ValueError if one is wrong."""
+        if isinstance(feature, Number):
+            return self._numbers(cells, feature)
+        texts = [None if (text := cell.strip()) in self._missing else text for cell in cells]
+        if None in texts and not feature.nullable:
+            raise ValueError
+        if isinstance(feature, Boolean):
+            try:
+                return [None if text is None else TRUTHS[text.lower()] for text in texts], False
+            except KeyError as error:
+                raise ValueError from error
+        if any(text is not None and "\0" in text for text in texts):
+            raise ValueError
+        known = {None, *feature.categories}
+        return texts, np.array([text not in known for text in texts])
+
+    def _numbers(self, cells: Sequence[str], feature: Number) -> tuple[Sequence[Cell], Any]:
+        lowest, highest = feature.limits
+        try:
+            numbers = list(map(float, cells))
+            array = np.array(numbers)
+            if not ((array >= lowest) & (array <= highest)).all():  # NaN is neither
+                raise ValueError
+        except ValueError:
+            if not feature.nullable:
+                raise
+            values = [None if (text := cell.strip()) in self._missing else float(text) for cell in cells]
+            array = np.array(values, dtype=np.float64)
+            present = array[[value is not None for value in values]]
+            if not ((present >= lowest) & (present <= highest)).all():
+                raise
+            return values, (array < feature.minimum) | (array > feature.maximum)
+        return numbers, (array < feature.minimum) | (array > feature.maximum)
+
+    def _by_row(self, lines: Sequence[list[str]]) -> Chunk:
+        rows: list[Values | InvalidRecord] = []
+        warnings = {}
+        for position, cells in enumerate(lines):
+            try:
+                record = self._record(cells)
+            except InvalidRecord as error:
+                rows.append(error)
+                continue
+            rows.append(tuple(record.values()))
+            if said := self._contract.surprises(record):
+                warnings[position] = said
+        return Chunk(rows, warnings)
+
+    def _record(self, cells: list[str]) -> Record:
+        if len(cells) != len(self._columns):
+            message = f"has {len(cells)} cells, the header line has {len(self._columns)}"
+            raise InvalidRecord([FieldError("row", "", message)])
+        return self._contract.validate_cells(dict(zip(self._columns, cells, strict=True)))
+
+
+def _check_header(columns: list[str], contract: Contract) -> None:
+    problems = [
+        FieldError(name, "", "is missing from the header line") for name in contract.names if name not in columns
+    ]
+    problems += [
+        FieldError(show(name), "", "is no column of this project, or stands twice in the header line")
+        for position, name in enumerate(columns)
+        if name not in contract.names or name in columns[:position]
+    ]
+    if problems:
+        raise InvalidRecord(problems)

@@ -1,0 +1,115 @@
+"""A version ready to answer: its decoder, its scorer, and the form of its answers."""
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Annotated, Any, Literal
+
+import msgspec
+from uuid_utils import uuid7
+
+from boucle.artifacts import PickledScorer, ServedVersion
+from boucle.contract import NO_NUL, Boolean, Category, Cell, Classes, Contract, Feature, Label, Number, Record
+from boucle.store import PredictionRow, PredictionSource
+from serving.bodies import label_name
+from serving.journal import Journal
+
+Values = tuple[Cell, ...]  # one row, in the contract's order
+
+
+class Answer(msgspec.Struct):
+    """The answer to one datum; see `serving.schemas.Prediction`."""
+
+    prediction_id: str
+    prediction: Label
+    probabilities: dict[str, float]
+    model_version: str
+    warnings: list[str]
+
+
+encode = msgspec.json.Encoder().encode
+
+
+class Predictor:
+    """Answers with one version, whole; each answer is logged behind it."""
+
+    def __init__(self, version: ServedVersion, journal: Journal) -> None:
+        self.version = version
+        self.name = version.version
+        self.contract = version.contract
+        self.is_compiled = not isinstance(version.scorer, PickledScorer)
+        target = version.contract.target
+        self.classes = [label_name(label) for label in target.classes] if isinstance(target, Classes) else []
+        self.source = PredictionSource(
+            version.version, columns=tuple(version.contract.names), classes=tuple(self.classes)
+        )
+        self._decode_usual = _decoder(version.contract, is_usual=True)
+        self._decode_allowed = _decoder(version.contract, is_usual=False)
+        self._row = version.scorer.row
+        self.decode = target.decode
+        self._journal = journal
+
+    def read(self, body: bytes) -> tuple[Values, list[str]]:
+        """The typed values in a JSON object, and the warnings that they deserve.
+
+        Whatever it accepts `Contract.validate_json` accepts too, with the same values, at twenty times the cost.
+
+        Raises:
+            msgspec.MsgspecError: at the first mistake; `Contract.validate_json` names them all.
+        """
+        try:
+            return msgspec.structs.astuple(self._decode_usual(body)), []
+        except msgspec.ValidationError:
+            values = msgspec.structs.astuple(self._decode_allowed(body))
+            return values, self.contract.surprises(self.record(values))
+
+    def read_or_explain(self, body: bytes) -> tuple[Values, list[str]]:
+        """As `read`.
+
+        Raises:
+            InvalidRecord: naming every mistake.
+        """
+        try:
+            return self.read(body)
+        except msgspec.MsgspecError:
+            record = self.contract.validate_json(body)
+            return tuple(record.values()), self.contract.surprises(record)
+
+    def record(self, values: Values) -> Record:
+        """The values with their columns' names."""
+        return dict(zip(self.contract.names, values, strict=True))
+
+    def log_many(self, rows: Sequence[PredictionRow]) -> None:
+        """Log the predictions of a batch."""
+        self._journal.put_many(self.source, rows)
+
+    def answer(self, values: Values, warnings: list[str]) -> tuple[Answer, float]:
+        """The answer to one datum, and the seconds that embedding and model took."""
+        started = perf_counter()
+        outputs = self._row(values)
+        seconds = perf_counter() - started
+        prediction_id, prediction = str(uuid7()), self.decode(outputs)
+        self._journal.put(self.source, prediction_id, seconds, values, prediction, outputs)
+        probabilities = dict(zip(self.classes, outputs))  # noqa: B905 (a quantity has an output and no class)
+        return Answer(prediction_id, prediction, probabilities, self.name, warnings), seconds
+
+
+def _decoder(contract: Contract, *, is_usual: bool) -> Any:  # a decoder of a class that is made here
+    """Decodes a datum that the contract allows; or a usual one, within all that the reference rows showed."""
+    fields = [
+        (f"f{position}", _type_of(feature, is_usual), msgspec.field(name=feature.name))
+        for position, feature in enumerate(contract.features)
+    ]
+    return msgspec.json.Decoder(msgspec.defstruct("Datum", fields, forbid_unknown_fields=True, gc=False)).decode
+
+
+def _type_of(feature: Feature, is_usual: bool) -> Any:  # a type that msgspec understands
+    kind: Any
+    match feature:
+        case Number():
+            lowest, highest = (feature.minimum, feature.maximum) if is_usual else feature.limits
+            kind = Annotated[float, msgspec.Meta(ge=lowest, le=highest)]
+        case Boolean():
+            kind = bool
+        case Category():
+            kind = Literal[feature.categories] if is_usual else Annotated[str, msgspec.Meta(pattern=NO_NUL)]
+    return kind | None if feature.nullable else kind
