@@ -13,8 +13,7 @@ from uuid_utils import uuid7
 from boucle.artifacts import ModelVersion
 from boucle.contract import Classes, Record
 from boucle.errors import InvalidRecord
-from boucle.store import LoggedPrediction
-from boucle.store.database import now
+from boucle.store import PredictionRow, PredictionSource
 from serving import bodies, metrics
 from serving.journal import Journal
 from serving.parts import UsedParts
@@ -54,6 +53,7 @@ async def predict_batch(request: Request, parts: UsedParts) -> StreamingResponse
     async def lines() -> AsyncIterator[bytes]:
         for start in range(0, len(rows), CHUNK_ROWS):
             chunk = rows[start : start + CHUNK_ROWS]
+            await parts.journal.room()
             yield await run_in_threadpool(_answer_chunk, version, chunk, start + 1, parts.journal)
 
     return StreamingResponse(lines(), media_type="application/x-ndjson")
@@ -68,8 +68,9 @@ def _answer(version: ModelVersion, records: list[Record], journal: Journal) -> l
     metrics.PREDICTIONS.labels(version.version).inc(len(records))
     target = version.contract.target
     names = [bodies.label_name(label) for label in target.classes] if isinstance(target, Classes) else []
-    created_at = now()
+    source = PredictionSource(version.version, "champion", version.contract.names, tuple(names))
     answers = []
+    logged: list[PredictionRow] = []
     for record, row in zip(records, outputs.tolist(), strict=True):
         answer: dict[str, Any] = {
             "prediction_id": str(uuid7()),
@@ -77,8 +78,9 @@ def _answer(version: ModelVersion, records: list[Record], journal: Journal) -> l
             "probabilities": dict(zip(names, row, strict=True)) if names else {},
             "model_version": version.version,
         }
-        journal.put(LoggedPrediction(**answer, created_at=created_at, input=record, latency_seconds=seconds))
+        logged.append((answer["prediction_id"], seconds, tuple(record.values()), answer["prediction"], row))
         answers.append(answer | {"warnings": version.contract.surprises(record)})
+    journal.put_many(source, logged)
     return answers
 
 
