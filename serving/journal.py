@@ -2,11 +2,18 @@
 
 import logging
 import threading
+import time
 from collections import deque
+from collections.abc import Sequence
+from itertools import groupby, repeat
+from operator import itemgetter
 
+import anyio
 from sqlalchemy.exc import SQLAlchemyError
 
-from boucle.store import LoggedPrediction
+from boucle.contract import Cell, Label
+from boucle.store import PredictionChunk, PredictionRow, PredictionSource
+from boucle.store.chunks import pack
 from boucle.store.predictions import PredictionLog
 from serving import metrics
 
@@ -14,20 +21,32 @@ log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.1
 BATCH = 2_000
+# Between two chunks of a batch: long enough for an answer that waits for the interpreter to begin.
+BREATH_SECONDS = 0.0002
+ROOM_SECONDS = 0.005
+
+_source = itemgetter(0)
+_row = itemgetter(1)
 
 
 class Journal:
     """Takes predictions without waiting, and stores them in batches from a thread.
 
-    When the database is away it keeps up to ``capacity`` of them; what comes then is dropped and counted.
+    A ``kill -9`` loses what the last `FLUSH_SECONDS` and the write under way held; a stop loses nothing. When the
+    database is away up to ``capacity`` predictions are kept; what comes then is dropped and counted.
     """
 
     def __init__(self, predictions: PredictionLog, capacity: int) -> None:
         self._predictions = predictions
         self._capacity = capacity
-        self._queue: deque[LoggedPrediction] = deque()
+        # How many may be queued: the others of the capacity are in `_packed`.
+        self._room = capacity
+        self._queue: deque[tuple[PredictionSource, PredictionRow]] = deque()
+        self._packed: list[PredictionChunk] = []
         self._flushing = threading.Lock()
+        self._is_away = False
         self._stopped = threading.Event()
+        self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True, name="journal")
 
     def start(self) -> None:
@@ -37,40 +56,100 @@ class Journal:
     def stop(self) -> None:
         """Write what is queued, then end."""
         self._stopped.set()
+        self._hurry.set()
         self._thread.join()
 
-    def put(self, prediction: LoggedPrediction) -> None:
-        """Queue a prediction, or drop it when the queue is full."""
-        if len(self._queue) >= self._capacity:
+    def put(
+        self,
+        source: PredictionSource,
+        prediction_id: str,
+        latency_seconds: float,
+        values: Sequence[Cell],
+        prediction: Label,
+        outputs: Sequence[float],
+    ) -> None:
+        """Queue a prediction, or drop it when the queue is full; any thread may, and none waits.
+
+        ``values`` are in the order of the source's columns, ``outputs`` in that of its classes; of a quantity they are
+        shown nowhere. All are Python's own numbers, and do not change any more.
+        """
+        if len(self._queue) >= self._room:
             metrics.JOURNAL_DROPS.inc()
             return
-        self._queue.append(prediction)
+        self._queue.append((source, (prediction_id, latency_seconds, values, prediction, outputs)))
+
+    def put_many(self, source: PredictionSource, rows: Sequence[PredictionRow]) -> None:
+        """Queue the predictions of a batch, or drop those that the queue has no room for.
+
+        Before the next ones the caller waits for `room`: then a batch of any length is logged whole.
+        """
+        fitting = rows[: max(0, self._room - len(self._queue))]
+        self._queue.extend(zip(repeat(source), fitting))
+        if len(fitting) < len(rows):
+            metrics.JOURNAL_DROPS.inc(len(rows) - len(fitting))
+
+    async def room(self) -> None:
+        """Return when half of the capacity is free, or waiting would not help: the database is away."""
+        while self._is_behind:
+            self._hurry.set()
+            await anyio.sleep(ROOM_SECONDS)
+
+    def wait_for_room(self) -> None:
+        """As `room`, for a thread."""
+        while self._is_behind:
+            self._hurry.set()
+            time.sleep(ROOM_SECONDS)
 
     def flush(self) -> None:
         """Store everything that is queued now.
 
         Raises:
-            SQLAlchemyError: when the database refuses; nothing is lost, the rows stay queued.
+            SQLAlchemyError: when the database refuses; nothing is lost, what was packed waits to be tried again.
         """
         with self._flushing:
-            while self._queue:
-                batch = [self._queue[position] for position in range(min(BATCH, len(self._queue)))]
-                self._predictions.add(batch)
-                for _ in batch:
-                    self._queue.popleft()
+            while self._waiting:
+                # The very same chunks again after a failure: nobody knows whether the commit had succeeded.
+                self._packed = self._packed or self._pack()
+                if self._packed:
+                    self._predictions.add(self._packed)
+                self._packed, self._room = [], self._capacity
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._queue) + self._capacity - self._room
+
+    @property
+    def _is_behind(self) -> bool:
+        return self._waiting > self._capacity // 2 and not self._is_away and not self._stopped.is_set()
+
+    def _pack(self) -> list[PredictionChunk]:
+        batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+        self._room = self._capacity - len(batch)
+        packed = []
+        try:
+            for source, pairs in groupby(batch, _source):
+                for chunk in pack(source, [_row(pair) for pair in pairs]):
+                    packed.append(chunk)
+                    time.sleep(BREATH_SECONDS)
+        except (TypeError, ValueError):  # no JSON holds it: one caller's mistake must not end the log
+            lost = len(batch) - sum(chunk.rows for chunk in packed)
+            log.exception("%d predictions cannot be logged", lost)
+            metrics.JOURNAL_DROPS.inc(lost)
+        return packed
 
     def _write(self) -> None:
-        away = False
-        while not self._stopped.wait(FLUSH_SECONDS):
-            metrics.JOURNAL_QUEUE.set(len(self._queue))
+        while not self._stopped.is_set():
+            self._hurry.wait(FLUSH_SECONDS)
+            self._hurry.clear()
+            metrics.JOURNAL_QUEUE.set(self._waiting)
             try:
                 self.flush()
-                away = False
+                self._is_away = False
             except SQLAlchemyError:
-                if not away:
-                    log.exception("the prediction log cannot be written; %d predictions wait", len(self._queue))
-                away = True
+                if not self._is_away:
+                    log.exception("the prediction log cannot be written; %d predictions wait", self._waiting)
+                self._is_away = True
         try:
             self.flush()
         except SQLAlchemyError:
-            log.exception("%d predictions were not logged", len(self._queue))
+            log.exception("%d predictions were not logged", self._waiting)

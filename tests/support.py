@@ -8,17 +8,20 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import requests
+from uuid_utils import uuid7
 
 from boucle import preparation, training
 from boucle.artifacts import Artifacts
 from boucle.config import Places, Project, load_project
 from boucle.preparation import Preparation
 from boucle.retraining import Trainer
-from boucle.store import Store, open_store
+from boucle.store import PredictionChunk, PredictionSource, Store, open_store
+from boucle.store.chunks import pack
 
 ROOT = Path(__file__).parents[1]
 
@@ -201,3 +204,20 @@ def wait_for(condition, what: str, seconds: float = 60.0):
 def rows_of(home: Home) -> list[str]:
     """The lines of prod_data.csv behind its header."""
     return home.prod_data.read_text().splitlines()[1:]
+
+
+def new_id(moment: datetime | None = None) -> str:
+    """An identifier as serving gives to a prediction, made now or at ``moment``."""
+    moment = moment or datetime.now(UTC)
+    milliseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return str(uuid7(nanoseconds=1_000_000 * milliseconds))
+
+
+def predicted(
+    version: str = "v1", moment: datetime | None = None, record: dict | None = None, identifier: str = ""
+) -> PredictionChunk:
+    """One prediction as the log takes it, of class benign, made now or at ``moment``."""
+    record = record or {"mean area": 1.0}
+    source = PredictionSource(version, "champion", tuple(record), ("benign",))
+    row = (identifier or new_id(moment), 0.001, tuple(record.values()), "benign", [1.0])
+    return next(pack(source, [row]))

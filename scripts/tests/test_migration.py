@@ -1,7 +1,9 @@
 """The tables: made once, whoever starts first, and the same as the code describes."""
 
+import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -13,7 +15,7 @@ from alembic.script import ScriptDirectory
 from boucle.errors import UnknownRevision
 from boucle.store import migration, open_store
 from boucle.store.database import METADATA, connect
-from tests.support import ROOT, on_each_database, wait_for
+from tests.support import ROOT, new_id, on_each_database, wait_for
 
 PROCESSES = 5
 
@@ -123,3 +125,55 @@ def test_a_store_that_is_up_to_date_opens_without_loading_alembic(tmp_path):
     )
 
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+OLD_COLUMNS = (
+    "prediction_id, created_at, model_version, arm, client_id, input, prediction, probabilities, latency_seconds"
+)
+
+
+def old_predictions():
+    """Rows as revision 0004 held them: two versions by turns, a burst, hours without any, a name that is no UUID."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    moments = [start + timedelta(milliseconds=number) for number in range(1_200)]
+    moments += [start + timedelta(hours=number) for number in range(1, 40)]
+    rows = [(new_id(moment), moment.isoformat(timespec="milliseconds")) for moment in moments]
+    rows += [("by hand 7", "2026-01-01T00:00:00.000+00:00"), ("a7", "2026-01-02T00:00:00.000+00:00")]
+    return [
+        {
+            "prediction_id": identifier,
+            "created_at": created_at,
+            "model_version": "v2" if number % 400 > 390 else "v1",
+            "arm": "champion",
+            "client_id": None,
+            "input": json.dumps({"x": number / 7, "ok": number % 2 == 0, "gap": None, "where": "Ærø"}),
+            "prediction": json.dumps("ja"),
+            "probabilities": json.dumps({"ja": 0.1, "nein": number / 1e9}),
+            "latency_seconds": 0.001,
+        }
+        for number, (identifier, created_at) in enumerate(rows)
+    ]
+
+
+@on_each_database
+def test_predictions_from_before_the_chunks_are_all_there_and_read_the_same(url, tmp_path):
+    database, rows = connect(url), old_predictions()
+    places = ", ".join(f":{name}" for name in OLD_COLUMNS.split(", "))
+    with database.writing() as connection:
+        command.upgrade(migration.configuration(connection), "0004")
+        connection.execute(sa.text(f"INSERT INTO predictions ({OLD_COLUMNS}) VALUES ({places})"), rows)
+
+    log = open_store(url, tmp_path, 50).predictions
+
+    with database.reading() as connection:
+        seen = connection.execute(sa.text(f"SELECT {OLD_COLUMNS} FROM predictions")).mappings().all()
+        chunks = connection.execute(sa.text("SELECT count(*) FROM prediction_chunks")).scalar_one()
+    parsed = ("input", "prediction", "probabilities")
+    by_identifier = {row["prediction_id"]: {**row, **{name: json.loads(row[name]) for name in parsed}} for row in rows}
+    assert {
+        row["prediction_id"]: {**row, **{name: json.loads(row[name]) for name in parsed}} for row in seen
+    } == by_identifier
+    assert log.count() == len(seen) == len(rows)
+    assert chunks < 60
+    for row in (*rows[::97], *rows[-3:]):
+        assert vars(log.find(row["prediction_id"])) == by_identifier[row["prediction_id"]]

@@ -14,8 +14,7 @@ from boucle.artifacts import Artifacts
 from boucle.cli import app
 from boucle.config import RetentionSection
 from boucle.errors import CorruptArtifact, ModelNotFound
-from boucle.store import LoggedPrediction
-from tests.support import ROOT, on_each_database
+from tests.support import ROOT, on_each_database, predicted
 
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(hours=2)  # no version was champion within the last hour any more
@@ -50,14 +49,13 @@ def keeping(home, **retention):
     return home.project.model_copy(update={"retention": RetentionSection(**retention)})
 
 
-def predicted(identifier, version="v1", days_ago=0.0):
-    created_at = (NOW - timedelta(days=days_ago)).isoformat(timespec="milliseconds")
-    return LoggedPrediction(identifier, created_at, version, {"mean area": 1.0}, "benign", {"benign": 1.0}, 0.001)
+def days_ago(days):
+    return NOW - timedelta(days=days)
 
 
 @on_each_database
 def test_what_nothing_needs_goes_and_the_plan_says_so_beforehand(many):
-    many.store.predictions.add([predicted("a", "v2"), predicted("b", "v2"), predicted("c", "v9")])
+    many.store.predictions.add([predicted("v2"), predicted("v2"), predicted("v9")])
     project = keeping(many, versions=2)
 
     planned = pruning.plan(project, many.artifacts, many.store, LATER)
@@ -92,8 +90,9 @@ def test_a_version_that_was_champion_a_moment_ago_stays_for_the_predictions_on_t
 @on_each_database
 def test_old_predictions_go_with_their_version_and_young_ones_stay_for_late_feedback(many):
     log = many.store.predictions
-    log.add([predicted(f"old {number}", "v2", days_ago=31) for number in range(3)])
-    log.add([predicted("old", "v4", days_ago=31), predicted("young", "v4", days_ago=29)])
+    log.add([predicted("v2", days_ago(31)) for _ in range(3)])
+    young = predicted("v4", days_ago(29))
+    log.add([predicted("v4", days_ago(31)), young])
     project = keeping(many, versions=1, predictions_days=30)
 
     planned = pruning.plan(project, many.artifacts, many.store, LATER)
@@ -103,12 +102,12 @@ def test_old_predictions_go_with_their_version_and_young_ones_stay_for_late_feed
     assert planned.predictions == pruned.predictions == 4
     gone = tuple(fate.version for fate in planned.versions if not fate.stays)
     assert gone == pruned.versions == ("v1", "v2", "v6", "v7")
-    assert log.find("young") is not None
+    assert log.find(young.first_id) is not None
     assert log.count() == 1
 
 
 def test_every_prediction_stays_by_default(many):
-    many.store.predictions.add([predicted("ancient", "v2", days_ago=5_000)])
+    many.store.predictions.add([predicted("v2", days_ago(5_000))])
 
     pruned = pruning.prune(many.project, many.artifacts, many.store, LATER)
 
@@ -120,7 +119,7 @@ def test_every_prediction_stays_by_default(many):
 def test_more_old_predictions_than_one_call_takes_are_left_for_the_next_one(home):
     log, cutoff = home.store.predictions, NOW.isoformat(timespec="milliseconds")
     for version in ("v1", "v2"):
-        log.add([predicted(f"{version} {number}", version, days_ago=1 + number) for number in range(700)])
+        log.add([predicted(version, days_ago(1 + number)) for number in range(700)])
 
     assert log.older_than(cutoff) == 1_400
     assert log.prune(cutoff, most=1_100) == 1_100
@@ -132,7 +131,7 @@ def test_more_old_predictions_than_one_call_takes_are_left_for_the_next_one(home
 @on_each_database
 def test_a_version_stays_while_the_log_still_holds_an_old_prediction_of_it(many, monkeypatch):
     monkeypatch.setattr(pruning, "MOST_PREDICTIONS", 2)
-    many.store.predictions.add([predicted(str(number), "v2", days_ago=31) for number in range(3)])
+    many.store.predictions.add([predicted("v2", days_ago(31)) for _ in range(3)])
     project = keeping(many, versions=1, predictions_days=30)
 
     first = pruning.prune(project, many.artifacts, many.store, LATER)
@@ -146,9 +145,9 @@ def test_a_version_stays_while_the_log_still_holds_an_old_prediction_of_it(many,
 def test_the_log_knows_when_each_version_was_used_last(home):
     log = home.store.predictions
     assert log.last_used() == {}
-    log.add([predicted(f"{version}{days}", version, days) for version in ("v10", "v2", "v1") for days in (2, 1)])
+    log.add([predicted(version, days_ago(days)) for version in ("v10", "v2", "v1") for days in (2, 1)])
 
-    last = (NOW - timedelta(days=1)).isoformat(timespec="milliseconds")
+    last = days_ago(1).isoformat(timespec="milliseconds")
     assert log.last_used() == dict.fromkeys(("v1", "v2", "v10"), last)
 
 
@@ -240,7 +239,7 @@ def test_loading_a_version_while_it_is_pruned_gives_it_whole_or_an_error_that_is
 
 
 def test_the_command_line_prunes_and_says_beforehand_what_would_go(many):
-    many.store.predictions.add([predicted("a", "v2", days_ago=31), predicted("b", "v4", days_ago=1)])
+    many.store.predictions.add([predicted("v2", days_ago(31)), predicted("v4", days_ago(1))])
     environment = many.environment(BOUCLE__RETENTION__VERSIONS="1", BOUCLE__RETENTION__PREDICTIONS_DAYS="30")
 
     def boucle(*arguments):

@@ -7,13 +7,11 @@ import pytest
 import sqlalchemy as sa
 
 from boucle.errors import EmbeddingChanged, FeedbackConflict, LeaseLost
-from boucle.store import Feedback, Labelled, LoggedPrediction, open_store
+from boucle.store import Feedback, Labelled
 from boucle.store.database import FEEDBACK, connect
 from tests.support import PROJECT, on_each_database, rows_of
 
 pytestmark = on_each_database
-
-OLD = "2020-01-01T00:00:00.000+00:00"
 
 
 def feedback(home, identifier, row=0, target="benign"):
@@ -209,18 +207,6 @@ def test_labelled_rows_are_read_in_less_memory_than_their_vectors_take(home, tab
 
     assert np.array_equal(learned.vectors, np.tile(embedding.vectors(home.preparation.test_records[:1]), (20_000, 1)))
     assert peak < learned.vectors.nbytes
-
-
-def test_labels_keep_their_type(home):
-    store = open_store(home.places.database, home.places.data, k=50)
-    prediction = LoggedPrediction("p", OLD, "v1", {"x": 1.0, "ok": True, "gap": None}, 1, {"0": 0.25, "1": 0.75}, 0.001)
-
-    store.predictions.add([prediction])
-    store.predictions.add([prediction])
-
-    assert store.predictions.find("p") == prediction
-    assert store.predictions.find("q") is None
-    assert store.predictions.count() == 1
 
 
 def test_one_run_at_a_time_and_requests_meanwhile_coalesce_into_the_next(home):

@@ -7,9 +7,9 @@ import pytest
 import sqlalchemy as sa
 
 from boucle.demo import draw
-from boucle.store import Feedback, LoggedPrediction
+from boucle.store import Feedback
 from boucle.triggers import Triggers
-from tests.support import PROJECT, on_each_database
+from tests.support import PROJECT, on_each_database, predicted
 
 SHIFT = 0.15
 NOW = datetime(2100, 1, 1, 12, 30, tzinfo=UTC)
@@ -140,8 +140,7 @@ def test_without_labels_the_predicted_inputs_are_compared_once_for_each_champion
     watching = with_triggers(home, DRIFT)
     records, _ = draw(home.preparation, 200, SHIFT, np.random.default_rng(0))
     logged = [
-        LoggedPrediction(f"{number:05}", NOW.isoformat(), "v1", record, "benign", {}, 0.001)
-        for number, record in enumerate(records)
+        predicted("v1", NOW + timedelta(milliseconds=number), record=record) for number, record in enumerate(records)
     ]
     for first, last in ((0, 50), (50, 99)):
         home.store.predictions.add(logged[first:last])

@@ -3,13 +3,26 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from boucle.store.chunks import LoggedPrediction, PredictionChunk, PredictionRow, PredictionSource
 from boucle.store.database import connect
 from boucle.store.feedback import Feedback, FeedbackTable, Labelled, Receipt
 from boucle.store.migration import migrate
-from boucle.store.predictions import LoggedPrediction, PredictionLog
+from boucle.store.predictions import PredictionLog
 from boucle.store.runs import Run, TrainingRuns
 
-__all__ = ["Feedback", "Labelled", "LoggedPrediction", "Receipt", "Run", "Store", "TrainingRuns", "open_store"]
+__all__ = [
+    "Feedback",
+    "Labelled",
+    "LoggedPrediction",
+    "PredictionChunk",
+    "PredictionRow",
+    "PredictionSource",
+    "Receipt",
+    "Run",
+    "Store",
+    "TrainingRuns",
+    "open_store",
+]
 
 
 @dataclass(frozen=True)

@@ -26,20 +26,21 @@ CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {  # each driver's own
 
 METADATA = sa.MetaData()
 
-PREDICTIONS = sa.Table(
-    "predictions",
+# Many predictions in a row; a view named predictions shows them one by one.
+PREDICTION_CHUNKS = sa.Table(
+    "prediction_chunks",
     METADATA,
-    sa.Column("prediction_id", sa.String(64), primary_key=True),
+    sa.Column("first_id", sa.String(64), primary_key=True),
+    sa.Column("last_id", sa.String(64), nullable=False, index=True),
     sa.Column("created_at", sa.String(32), nullable=False),
     sa.Column("model_version", sa.String(32), nullable=False),
     sa.Column("arm", sa.String(32), nullable=False),
-    sa.Column("client_id", sa.String(64)),
-    sa.Column("input", sa.Text, nullable=False),
-    sa.Column("prediction", sa.Text, nullable=False),
-    sa.Column("probabilities", sa.Text, nullable=False),
-    sa.Column("latency_seconds", sa.Float, nullable=False),
-    # Finds a version's oldest and newest prediction without reading the others.
-    sa.Index("ix_predictions_model_version_created_at", "model_version", "created_at"),
+    sa.Column("columns", sa.Text, nullable=False),
+    sa.Column("classes", sa.Text, nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    # Finds a version's oldest and newest predictions, and counts them, without reading any.
+    sa.Index("ix_prediction_chunks_age", "model_version", "created_at", "rows"),
 )
 
 FEEDBACK = sa.Table(

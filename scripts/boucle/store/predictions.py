@@ -3,85 +3,92 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from boucle.contract import Label, Record
-from boucle.store.database import PREDICTIONS, Database
+from boucle.store.chunks import LoggedPrediction, PredictionChunk, PredictionSource, earliest_first, unpack
+from boucle.store.database import PREDICTION_CHUNKS, Database
 
 BATCH = 500
 PAUSE_SECONDS = 0.05
 
-
-@dataclass(frozen=True)
-class LoggedPrediction:
-    """One answered prediction; ``latency_seconds`` is what the model took."""
-
-    prediction_id: str
-    created_at: str
-    model_version: str
-    input: Record
-    prediction: Label
-    probabilities: dict[str, float]
-    latency_seconds: float
-    arm: str = "champion"
-    client_id: str | None = None
+CHUNKS = PREDICTION_CHUNKS.c
 
 
 class PredictionLog:
-    """The table of predictions."""
+    """The table of predictions, many in a row; the view ``predictions`` shows one in a row."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, predictions: Sequence[LoggedPrediction]) -> None:
-        """Store them all in one transaction; one that is there already stays as it is."""
+    def add(self, chunks: Sequence[PredictionChunk]) -> None:
+        """Store them all in one transaction; one that is there already stays as it is.
+
+        So the very same chunks can be given again when nobody knows whether a commit succeeded.
+        """
         insert = sqlite.insert if self._database.engine.dialect.name == "sqlite" else postgresql.insert
         rows = [
             {
-                "prediction_id": prediction.prediction_id,
-                "created_at": prediction.created_at,
-                "model_version": prediction.model_version,
-                "arm": prediction.arm,
-                "client_id": prediction.client_id,
-                "input": json.dumps(prediction.input),
-                "prediction": json.dumps(prediction.prediction),
-                "probabilities": json.dumps(prediction.probabilities),
-                "latency_seconds": prediction.latency_seconds,
+                "first_id": chunk.first_id,
+                "last_id": chunk.last_id,
+                "created_at": chunk.created_at,
+                "model_version": chunk.source.model_version,
+                "arm": chunk.source.arm,
+                "columns": json.dumps(chunk.source.columns),
+                "classes": json.dumps(chunk.source.classes),
+                "rows": chunk.rows,
+                "content": chunk.content,
             }
-            for prediction in predictions
+            for chunk in chunks
         ]
         with self._database.writing() as connection:
-            connection.execute(insert(PREDICTIONS).on_conflict_do_nothing(), rows)
+            connection.execute(insert(PREDICTION_CHUNKS).on_conflict_do_nothing(), rows)
 
     def find(self, prediction_id: str) -> LoggedPrediction | None:
-        """The prediction with this identifier, or None."""
-        query = sa.select(PREDICTIONS).where(PREDICTIONS.c.prediction_id == prediction_id)
+        """The prediction with this identifier, or None.
+
+        Costs the chunks of one second at most, however many there are.
+        """
+        possible = sa.and_(
+            CHUNKS.first_id.between(earliest_first(prediction_id), prediction_id), CHUNKS.last_id >= prediction_id
+        )
         with self._database.reading() as connection:
-            row = connection.execute(query).one_or_none()
-        return None if row is None else _logged(row)
+            for chunk in connection.execute(sa.select(PREDICTION_CHUNKS).where(possible)):
+                for logged in _unpacked(chunk, containing=prediction_id):
+                    if logged.prediction_id == prediction_id:
+                        return logged
+        return None
 
     def newest(self, limit: int) -> list[LoggedPrediction]:
-        """The last predictions, in the order in which they were made, which is that of their identifiers."""
-        query = sa.select(PREDICTIONS).order_by(PREDICTIONS.c.prediction_id.desc()).limit(limit)
+        """The last predictions, in the order in which they were made, which is that of their identifiers.
+
+        Chunks of several workers overlap: all are read that can hold one of the last ``limit``.
+        """
         with self._database.reading() as connection:
-            return [_logged(row) for row in connection.execute(query)][::-1]
+            since = _first_of_newest(connection, limit)
+            chunks = connection.execute(sa.select(PREDICTION_CHUNKS).where(CHUNKS.last_id >= since)).all()
+        logged = [prediction for chunk in chunks for prediction in _unpacked(chunk)]
+        return sorted(logged, key=lambda prediction: prediction.prediction_id)[-limit:]
 
     def count_after(self, prediction_id: str, limit: int) -> int:
         """How many were made after this one; counted up to ``limit``."""
-        later = sa.select(PREDICTIONS.c.prediction_id).where(PREDICTIONS.c.prediction_id > prediction_id).limit(limit)
+        # Each of them holds one at least.
+        later = sa.select(CHUNKS.first_id, CHUNKS.rows).where(CHUNKS.last_id > prediction_id)
+        count = 0
         with self._database.reading() as connection:
-            return connection.execute(sa.select(sa.func.count()).select_from(later.subquery())).scalar_one()
+            for first_id, rows in connection.execute(later.order_by(CHUNKS.last_id.desc()).limit(limit)):
+                count += rows if first_id > prediction_id else _rows_after(connection, first_id, prediction_id)
+        return min(count, limit)
 
     def last_used(self) -> dict[str, str]:
         """Every version that the log names, with the time of its newest prediction.
 
         Costs a few steps in an index per version, however many predictions there are.
         """
-        version, created_at = PREDICTIONS.c.model_version, PREDICTIONS.c.created_at
+        version, created_at = CHUNKS.model_version, CHUNKS.created_at
         newest = sa.select(version, created_at).order_by(version.desc(), created_at.desc()).limit(1)
         found: dict[str, str] = {}
         with self._database.reading() as connection:
@@ -92,44 +99,73 @@ class PredictionLog:
         return found
 
     def older_than(self, moment: str) -> int:
-        """How many predictions were made before ``moment``."""
-        query = sa.select(sa.func.count()).select_from(PREDICTIONS)
+        """How many predictions were made before ``moment``; those of a chunk count together, by its youngest."""
         versions = self.last_used()
         with self._database.reading() as connection:
-            return sum(connection.execute(query.where(_old(name, moment))).scalar_one() for name in versions)
+            return sum(connection.execute(_total().where(_old(name, moment))).scalar_one() for name in versions)
 
     def prune(self, moment: str, most: int) -> int:
-        """Delete predictions that were made before ``moment``, ``most`` at most; how many.
+        """Delete predictions that were made before ``moment``, about ``most`` at most; how many.
 
-        In small transactions with pauses between them: feedback and the log's writer wait for none of them long.
+        Whole chunks go, each when its youngest prediction is old: none goes a moment too early, some up to a second
+        late, and the last chunk may exceed ``most``. In small transactions with pauses between them: feedback and the
+        log's writer wait for none of them long.
         """
         deleted = 0
         for version in self.last_used():
             while deleted < most:
                 batch = self._delete_oldest(version, moment, min(BATCH, most - deleted))
-                deleted += batch
-                if batch < BATCH:
+                if not batch:
                     break
+                deleted += batch
                 time.sleep(PAUSE_SECONDS)
         return deleted
 
     def count(self) -> int:
         """How many predictions are logged."""
         with self._database.reading() as connection:
-            return connection.execute(sa.select(sa.func.count()).select_from(PREDICTIONS)).scalar_one()
+            return connection.execute(_total()).scalar_one()
 
-    def _delete_oldest(self, version: str, moment: str, most: int) -> int:
-        oldest = sa.select(PREDICTIONS.c.prediction_id).where(_old(version, moment))
-        chosen = oldest.order_by(PREDICTIONS.c.created_at).limit(most)
+    def _delete_oldest(self, version: str, moment: str, enough: int) -> int:
+        """Delete the oldest chunks until there were enough rows in them; how many there were."""
+        # Each of them holds one at least.
+        query = sa.select(CHUNKS.first_id, CHUNKS.rows).where(_old(version, moment)).order_by(CHUNKS.created_at)
         with self._database.writing() as connection:
-            return connection.execute(sa.delete(PREDICTIONS).where(PREDICTIONS.c.prediction_id.in_(chosen))).rowcount
+            oldest = connection.execute(query.limit(enough)).all()
+            totals = list(accumulate(chunk.rows for chunk in oldest))
+            chosen = [chunk for chunk, total in zip(oldest, totals, strict=True) if total - chunk.rows < enough]
+            gone = CHUNKS.first_id.in_([chunk.first_id for chunk in chosen])
+            connection.execute(sa.delete(PREDICTION_CHUNKS).where(gone))
+        return sum(chunk.rows for chunk in chosen)
+
+
+def _total() -> sa.Select[int]:
+    return sa.select(sa.cast(sa.func.coalesce(sa.func.sum(CHUNKS.rows), 0), sa.BigInteger))
 
 
 def _old(version: str, moment: str) -> sa.ColumnElement[bool]:
     # With the version, although it does not matter here: so the index that starts with it is used.
-    return sa.and_(PREDICTIONS.c.model_version == version, PREDICTIONS.c.created_at < moment)
+    return sa.and_(CHUNKS.model_version == version, CHUNKS.created_at < moment)
 
 
-def _logged(row: sa.Row[Any]) -> LoggedPrediction:
-    parsed = {name: json.loads(row._mapping[name]) for name in ("input", "prediction", "probabilities")}
-    return LoggedPrediction(**{**row._mapping, **parsed})
+def _first_of_newest(connection: sa.Connection, limit: int) -> str:
+    """An identifier behind which there are at least ``limit`` predictions, if there are so many."""
+    # Each of these chunks holds one at least: what ends before them holds none of the last ``limit``.
+    query = sa.select(CHUNKS.first_id, CHUNKS.rows).order_by(CHUNKS.last_id.desc()).limit(limit)
+    since, count = "", 0
+    for first_id, rows in connection.execute(query):
+        since, count = min(since or first_id, first_id), count + rows
+        if count >= limit:
+            break
+    return since
+
+
+def _rows_after(connection: sa.Connection, first_id: str, prediction_id: str) -> int:
+    chunk = connection.execute(sa.select(PREDICTION_CHUNKS).where(CHUNKS.first_id == first_id)).one_or_none()
+    return sum(logged.prediction_id > prediction_id for logged in _unpacked(chunk)) if chunk else 0
+
+
+def _unpacked(chunk: sa.Row[Any], containing: str = "") -> list[LoggedPrediction]:
+    names = (tuple(json.loads(text)) for text in (chunk.columns, chunk.classes))
+    source = PredictionSource(chunk.model_version, chunk.arm, *names)
+    return unpack(source, chunk.content, chunk.created_at, containing)
