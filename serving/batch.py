@@ -215,7 +215,7 @@ class _CsvReader:
     def _by_column(self, lines: Sequence[list[str]]) -> Chunk:
         cells = list(zip(*lines, strict=True))
         if len(cells) != len(self._columns):
-            raise ValueError
+            raise ValueError(len(cells))
         columns, unusual = [], np.zeros(len(lines), dtype=bool)
         for position, feature in self._features:
             values, seldom = self._column(cells[position], feature)
@@ -244,22 +244,19 @@ class _CsvReader:
         return texts, np.array([text not in known for text in texts])
 
     def _numbers(self, cells: Sequence[str], feature: Number) -> tuple[Sequence[Cell], Any]:
-        lowest, highest = feature.limits
         try:
-            numbers = list(map(float, cells))
-            array = np.array(numbers)
-            if not ((array >= lowest) & (array <= highest)).all():  # NaN is neither
-                raise ValueError
+            values: list[Any] = list(map(float, cells))
         except ValueError:
             if not feature.nullable:
                 raise
             values = [None if (text := cell.strip()) in self._missing else float(text) for cell in cells]
-            array = np.array(values, dtype=np.float64)
-            present = array[[value is not None for value in values]]
-            if not ((present >= lowest) & (present <= highest)).all():
-                raise
-            return values, (array < feature.minimum) | (array > feature.maximum)
-        return numbers, (array < feature.minimum) | (array > feature.maximum)
+        array, (lowest, highest) = np.array(values, dtype=np.float64), feature.limits
+        is_allowed = (array >= lowest) & (array <= highest)
+        if feature.nullable:
+            is_allowed |= np.array([value is None for value in values])
+        if not is_allowed.all():  # also "nan": read row by row it may stand for a missing value
+            raise ValueError(feature.name)
+        return values, (array < feature.minimum) | (array > feature.maximum)
 
     def _by_row(self, lines: Sequence[list[str]]) -> Chunk:
         rows: list[Values | InvalidRecord] = []

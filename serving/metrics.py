@@ -25,7 +25,7 @@ JOURNAL_DROPS = Counter("boucle_prediction_log_dropped_total", "Predictions that
 
 
 class Bulk:
-    """Observations of a histogram that are brought to it many at a time: one by one they would cost as much as an answer.
+    """Observations of a histogram that are brought to it many at a time: one by one they cost as much as an answer.
 
     Not thread-safe: it belongs to the event loop's thread.
     """

@@ -39,9 +39,7 @@ class Predictor:
         self.is_compiled = not isinstance(version.scorer, PickledScorer)
         target = version.contract.target
         self.classes = [label_name(label) for label in target.classes] if isinstance(target, Classes) else []
-        self.source = PredictionSource(
-            version.version, columns=tuple(version.contract.names), classes=tuple(self.classes)
-        )
+        self.source = PredictionSource(self.name, "champion", version.contract.names, tuple(self.classes))
         self._decode_usual = _decoder(version.contract, is_usual=True)
         self._decode_allowed = _decoder(version.contract, is_usual=False)
         self._row = version.scorer.row

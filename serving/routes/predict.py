@@ -54,7 +54,8 @@ async def predict_batch(request: Request, parts: UsedParts) -> StreamingResponse
         raise
 
     async def lines() -> AsyncIterator[bytes]:
-        chunk, row = first, 1
+        chunk: Chunk | None = first
+        row = 1
         with file:
             while chunk is not None:
                 content, following = await run_in_threadpool(_answer, predictor, chunk, row, chunks)

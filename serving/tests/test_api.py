@@ -47,7 +47,7 @@ def test_an_answer_equals_an_offline_recomputation_with_the_version_it_names(cli
         version = home.artifacts.load(answer["model_version"])
         expected = version.outputs([record])[0]
 
-        assert np.array_equal(list(answer["probabilities"].values()), expected)
+        assert np.allclose(list(answer["probabilities"].values()), expected, rtol=0, atol=1e-5)
         assert answer["prediction"] == version.contract.target.classes[expected.argmax()]
 
 
