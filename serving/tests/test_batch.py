@@ -83,7 +83,8 @@ def write(rows, kind):
 
 @pytest.mark.parametrize("kind", ["csv", "ndjson", "json"])
 def test_many_chunks_keep_their_order_their_mistakes_and_their_warnings(client, home, kind):
-    rows = [home.preparation.test_records[number % 100] for number in range(1_700)]
+    preparation = home.preparation
+    rows = [preparation.test_records[number % 100] for number in range(1_700)]
     rows[700] = rows[700] | {"mean area": "big"}
     rows[1_234] = rows[1_234] | {"mean area": 1e5}
     body, media_type = write(rows, kind)
@@ -94,7 +95,7 @@ def test_many_chunks_keep_their_order_their_mistakes_and_their_warnings(client, 
     assert [line["row"] for line in lines] == list(range(1, 1_701))
     assert [line["row"] for line in lines if "error" in line] == [701]
     assert [line["row"] for line in lines if line.get("warnings")] == [
-        number for number, row in enumerate(rows, 1) if number != 701 and home.preparation.contract.surprises(row)
+        number for number, row in enumerate(rows, 1) if number != 701 and preparation.contract.surprises(row)
     ]
     alone = client.post("/predict", json=rows[50]).json()
     assert lines[50]["probabilities"] == pytest.approx(alone["probabilities"])
