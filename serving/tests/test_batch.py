@@ -53,7 +53,7 @@ def test_a_line_means_the_same_in_a_chunk_as_alone(line, is_right):
 
     for lines in ([line], [USUAL] * 3 + [line]):
         chunk = reader.chunk(lines)
-        expected = reader._by_row(lines)
+        expected = reader.by_row(lines)
         assert [error_or(row) for row in chunk.rows] == [error_or(row) for row in expected.rows]
         assert chunk.warnings == expected.warnings
         assert isinstance(chunk.rows[-1], InvalidRecord) != is_right
