@@ -71,6 +71,8 @@ class Columns:
 
     def dense(self, numbers: Sequence[float], hot: Sequence[int]) -> FloatArray:
         """The same row as an array, shape (width,)."""
+        if not self._categories:
+            return np.array(numbers, dtype=np.float64)
         row = np.zeros(self.width)
         row[: len(self._numbers)] = numbers
         for position in hot:
