@@ -246,7 +246,7 @@ class _Sight:
             middle = below + (above - below) / 2
             is_left = self.seen(middle, feature) <= seen
             below, above = np.where(is_left, middle, below), np.where(is_left, above, middle)
-        return below
+        return np.asarray(below)
 
 
 def _trees(trees: "_Ensemble", sight: _Sight) -> dict[str, Any]:

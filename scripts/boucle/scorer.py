@@ -165,7 +165,7 @@ class Trees:
         seen = (rows - arrays["shift"]) / arrays["scale"] @ arrays["rotation"] + arrays["offset"]
         seen = np.rint(seen * DECIMALS) / DECIMALS
         # A forest compares in single precision.
-        return seen.astype(np.float32).astype(np.float64) if arrays["is_single"] else seen
+        return np.asarray(seen.astype(np.float32).astype(np.float64) if arrays["is_single"] else seen)
 
 
 _HEADS: dict[str, Callable[[Arrays], Head]] = {"linear": Linear, "network": Network, "trees": Trees}
