@@ -1,7 +1,7 @@
 """What each step of `POST /predict` costs inside serving, without HTTP: `python -m scripts.benchmarks.hot_path`.
 
-Microseconds of CPU, the best of many repetitions: the other processes of a busy machine move them little. Trains a model
-of each kind on scikit-learn's breast cancer table (30 columns) in a temporary folder.
+Microseconds of CPU, the best of many repetitions: the other processes of a busy machine move them little. Trains a
+model of each kind on scikit-learn's breast cancer table (30 columns) in a temporary folder.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import typer
 from uuid_utils import uuid7
 
 from boucle import training
@@ -55,14 +56,14 @@ def main() -> None:
         "write the answer": lambda: encode(answer),
         "metrics": lambda: (tally.prediction("v1", seconds), tally.request(seconds)),
     }
-    print("| step | µs |\n| --- | ---: |")
+    typer.echo("| step | µs |\n| --- | ---: |")
     for name, step in steps.items():
-        print(f"| {name} | {_microseconds(step):.2f} |")
-    print(
+        typer.echo(f"| {name} | {_microseconds(step):.2f} |")
+    typer.echo(
         f"| packing for the log, in the journal's thread | {_microseconds(lambda: list(pack(source, rows)), 20) / 250:.2f} |"
     )
     for name, one in predictors.items():
-        print(f"| the whole hot path, {name.replace('_', ' ')} | {_whole(one, body, tally):.1f} |")
+        typer.echo(f"| the whole hot path, {name.replace('_', ' ')} | {_whole(one, body, tally):.1f} |")
 
 
 def _predictors(folder: Path) -> Iterator[tuple[str, Predictor]]:
