@@ -13,6 +13,8 @@ from boucle.artifacts import Artifacts
 from boucle.config import Places, load_project
 from boucle.store import open_store
 from serving import metrics, openapi, problems
+from serving.committer import Committer
+from serving.finder import Finder
 from serving.hot import HotApp, HotPath
 from serving.journal import Journal
 from serving.live import LiveModel
@@ -34,16 +36,22 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
     artifacts, live, tally = Artifacts(places.artifacts), LiveModel(), metrics.Tally()
     journal = Journal(store.predictions, settings.journal_capacity)
     watcher = Watcher(artifacts, store, live, journal, settings.watch_seconds)
+    committer = Committer(store.feedback, live, watcher)
+    finder = Finder(store.predictions)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         metrics.forget_dead_workers()
         await run_in_threadpool(watcher.start)
         journal.start()
+        committer.start()
+        finder.start()
         settling = asyncio.create_task(settle(tally))
         yield
         settling.cancel()
         tally.settle()
+        await run_in_threadpool(finder.stop)
+        await run_in_threadpool(committer.stop)
         await run_in_threadpool(watcher.stop)
         await run_in_threadpool(journal.stop)
         metrics.forget_this_worker()
@@ -57,7 +65,7 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    app.state.parts = Parts(project, artifacts, store, live, journal, watcher, tally)
+    app.state.parts = Parts(project, artifacts, store, live, journal, watcher, tally, committer, finder)
     for routes in (predict, feedback, retrain, models, health):
         app.include_router(routes.router)
     problems.install(app)
