@@ -12,10 +12,11 @@ from starlette.concurrency import run_in_threadpool
 from boucle.artifacts import Artifacts
 from boucle.config import Places, load_project
 from boucle.store import open_store
-from serving import metrics, openapi, problems
+from serving import hot, hot_feedback, metrics, openapi, problems
 from serving.committer import Committer
 from serving.finder import Finder
 from serving.hot import HotApp, HotPath
+from serving.hot_feedback import HotFeedback
 from serving.journal import Journal
 from serving.live import LiveModel
 from serving.middleware import Identified, Limited, Measured
@@ -75,7 +76,7 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
     app.add_middleware(Limited, body_bytes=project.limits.body_bytes, batch_bytes=project.limits.batch_bytes)
     app.add_middleware(Measured)
     app.add_middleware(Identified)
-    app.hot = HotPath(app, live, tally)
+    app.hot = {hot.PATH: HotPath(app, live, tally), hot_feedback.PATH: HotFeedback(app, live, finder, committer)}
     return app
 
 

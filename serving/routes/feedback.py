@@ -31,6 +31,9 @@ async def give_feedback(
 
     Repeating a `prediction_id`, or an `Idempotency-Key`, stores nothing twice and gets the same answer.
     """
+    # Right requests are usually stored by `serving.hot_feedback`; what went wrong there is explained here.
+    if "failure" in request.scope:
+        raise request.scope["failure"]
     content = bodies.parse_json(await request.body())
     if isinstance(content, dict) and "prediction_id" not in content:
         by_data, name = bodies.parse(FeedbackByData, content), given.identifier(idempotency_key)
