@@ -12,8 +12,11 @@ from starlette.concurrency import run_in_threadpool
 from boucle.artifacts import Artifacts
 from boucle.config import Places, load_project
 from boucle.store import open_store
-from serving import metrics, openapi, problems
+from serving import hot, hot_feedback, metrics, openapi, problems
+from serving.committer import Committer
+from serving.finder import Finder
 from serving.hot import HotApp, HotPath
+from serving.hot_feedback import HotFeedback
 from serving.journal import Journal
 from serving.live import LiveModel
 from serving.middleware import Identified, Limited, Measured
@@ -34,16 +37,22 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
     artifacts, live, tally = Artifacts(places.artifacts), LiveModel(), metrics.Tally()
     journal = Journal(store.predictions, settings.journal_capacity)
     watcher = Watcher(artifacts, store, live, journal, settings.watch_seconds)
+    committer = Committer(store.feedback, live, watcher)
+    finder = Finder(store.predictions)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         metrics.forget_dead_workers()
         await run_in_threadpool(watcher.start)
         journal.start()
+        committer.start()
+        finder.start()
         settling = asyncio.create_task(settle(tally))
         yield
         settling.cancel()
         tally.settle()
+        await run_in_threadpool(finder.stop)
+        await run_in_threadpool(committer.stop)
         await run_in_threadpool(watcher.stop)
         await run_in_threadpool(journal.stop)
         metrics.forget_this_worker()
@@ -57,7 +66,7 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    app.state.parts = Parts(project, artifacts, store, live, journal, watcher, tally)
+    app.state.parts = Parts(project, artifacts, store, live, journal, watcher, tally, committer, finder)
     for routes in (predict, feedback, retrain, models, health):
         app.include_router(routes.router)
     problems.install(app)
@@ -67,7 +76,7 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
     app.add_middleware(Limited, body_bytes=project.limits.body_bytes, batch_bytes=project.limits.batch_bytes)
     app.add_middleware(Measured)
     app.add_middleware(Identified)
-    app.hot = HotPath(app, live, tally)
+    app.hot = {hot.PATH: HotPath(app, live, tally), hot_feedback.PATH: HotFeedback(app, live, finder, committer)}
     return app
 
 

@@ -1,14 +1,15 @@
 """What a route may use: the parts that `create_app` put together."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
-from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from boucle.artifacts import Artifacts
 from boucle.config import Project
 from boucle.store import Store
+from serving.committer import Committer
+from serving.finder import Finder
 from serving.journal import Journal
 from serving.live import LiveModel
 from serving.metrics import Tally
@@ -26,8 +27,8 @@ class Parts:
     journal: Journal
     watcher: Watcher
     tally: Tally
-    # Threads of their own for what waits for the store: when it hangs, predictions must still find one.
-    store_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(20))
+    committer: Committer
+    finder: Finder
 
 
 async def _of_app(request: Request) -> Parts:

@@ -1,3 +1,4 @@
+import json
 import threading
 import tracemalloc
 
@@ -51,19 +52,56 @@ def test_the_same_feedback_again_changes_nothing_and_gets_the_same_receipt(home,
 
 
 def test_the_same_feedback_with_another_target_is_a_conflict(home, table, embedding_id):
+    first = table.add([feedback(home, "a")], embedding_id)
+
+    for item in (feedback(home, "a", target="malignant"), feedback(home, "a", row=1)):
+        assert isinstance(conflict := table.add([item], embedding_id)[0], FeedbackConflict)
+        assert 'with target "benign"' in str(conflict)
+
+    assert table.add([feedback(home, "a")], embedding_id) == first
+    assert len(rows_of(home)) == 1
+
+
+def test_in_a_batch_each_gets_what_it_would_get_alone(home, table, embedding_id):
     table.add([feedback(home, "a")], embedding_id)
+    items = [
+        feedback(home, "b", target="malignant"),
+        feedback(home, "a", target="malignant"),
+        feedback(home, "c", row=1),
+        feedback(home, "b"),
+        feedback(home, "c", row=1),
+        feedback(home, "a"),
+        feedback(home, "d"),
+    ]
 
-    with pytest.raises(FeedbackConflict, match='with target "benign"'):
-        table.add([feedback(home, "a", target="malignant")], embedding_id)
+    outcomes = table.add(items, embedding_id)
+
+    assert [isinstance(outcome, FeedbackConflict) for outcome in outcomes] == [False, True, False, True] + 3 * [False]
+    assert [outcome.row for outcome in outcomes if not isinstance(outcome, FeedbackConflict)] == [2, 3, 3, 1, 4]
+    assert outcomes[2] == outcomes[4]
+    assert 'with target "malignant"' in str(outcomes[3])
+    assert [line.split(",")[-2] for line in rows_of(home)] == ["benign", "malignant", "benign", "benign"]
+    assert not table.repair_projection()
 
 
-def test_a_conflict_in_a_batch_leaves_nothing_of_the_batch(home, table, embedding_id):
-    table.add([feedback(home, "a")], embedding_id)
+def test_a_feedback_from_before_the_inputs_were_written_densely_is_recognized(home, table, embedding_id):
+    first = table.add([feedback(home, "a")], embedding_id)
+    with connect(home.places.database).writing() as connection:
+        written = json.dumps(feedback(home, "a").input)
+        connection.execute(sa.update(FEEDBACK).values(input=written))
 
-    with pytest.raises(FeedbackConflict):
-        table.add([feedback(home, "b"), feedback(home, "a", target="malignant")], embedding_id)
+    assert table.add([feedback(home, "a")], embedding_id) == first
 
-    assert len(rows_of(home)) == table.rows() == 1
+
+def test_more_at_once_than_one_statement_asks_for(home, table, embedding_id):
+    items = [feedback(home, str(number)) for number in range(1_300)]
+
+    first = table.add(items, embedding_id)
+
+    assert [receipt.row for receipt in first] == list(range(1, 1_301))
+    assert table.add(items, embedding_id) == first
+    assert [receipt.row for receipt in first if receipt.retraining_requested] == list(range(50, 1_301, 50))
+    assert table.add([], embedding_id) == []
 
 
 def test_every_kth_row_requests_one_run_also_when_a_batch_jumps_over_it(home, table, embedding_id):  # T4

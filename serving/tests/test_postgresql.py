@@ -1,6 +1,7 @@
 """The API in one process, its store in a real PostgreSQL."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fastapi.testclient import TestClient
@@ -44,6 +45,30 @@ def test_while_the_database_is_away_predictions_are_answered_and_nothing_acknowl
     # The prediction that was made meanwhile reaches the log behind it.
     wait_for(lambda: client.post("/feedback", json=by_identifier).status_code == 201, "the log of predictions", 10)
     assert len(rows_of(home)) == 3
+    assert not home.store.feedback.repair_projection()
+
+
+def test_many_who_wait_while_the_database_crashes_are_all_told_and_what_was_told_201_is_there(
+    client, home, row, postgresql
+):
+    body = {"data": row, "prediction": "malignant", "target": "benign"}
+
+    def send(number):
+        return client.post("/feedback", json=body, headers={"Idempotency-Key": str(number)})
+
+    with ThreadPoolExecutor(20) as threads:
+        sent = [threads.submit(send, number) for number in range(200)]
+        wait_for(lambda: sum(one.done() for one in sent) > 20, "the first receipts")
+        with postgresql.crashed():
+            first = [one.result() for one in sent]
+    again = [send(number) for number in range(200)]
+
+    assert {answer.status_code for answer in first} <= {201, 503}
+    assert {answer.status_code for answer in again} == {201}
+    assert sorted(answer.json()["row"] for answer in again) == list(range(1, 201))
+    for before, after in zip(first, again, strict=True):
+        assert before.status_code == 503 or before.json()["row"] == after.json()["row"]
+    assert len(rows_of(home)) == 200
     assert not home.store.feedback.repair_projection()
 
 

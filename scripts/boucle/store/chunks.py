@@ -5,7 +5,7 @@ Identifiers are UUIDs of version 7: their text sorts as their time does, and the
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -82,11 +82,14 @@ def pack(source: PredictionSource, rows: Sequence[PredictionRow]) -> Iterator[Pr
         start = end
 
 
-def unpack(source: PredictionSource, content: str, created_at: str, containing: str = "") -> list[LoggedPrediction]:
-    """The predictions of a chunk, or only those whose row contains a text, in the order of their identifiers."""
-    # Text of which nothing is parsed costs a third.
-    rows = [_decode(row) for row in _decode_rows(content) if containing.encode() in bytes(row)]
-    return [_prediction(row, source, created_at) for row in rows]
+def unpack(
+    source: PredictionSource, content: str, created_at: str, wanted: Container[str] | None = None
+) -> list[LoggedPrediction]:
+    """The predictions of a chunk, or those of them that are wanted, in the order of their identifiers."""
+    rows = _decode_rows(content)
+    # To look at an identifier costs a third of parsing its row.
+    chosen = rows if wanted is None else [row for row in rows if _identifier_of(bytes(row)) in wanted]
+    return [_prediction(_decode(row), source, created_at) for row in chosen]
 
 
 def made_at(prediction_id: str) -> str:
@@ -114,6 +117,10 @@ def _prediction(row: list[Any], source: PredictionSource, created_at: str) -> Lo
         latency_seconds=latency_seconds,
         arm=source.arm,
     )
+
+
+def _identifier_of(row: bytes) -> str:
+    return row[2 : row.index(b'"', 2)].decode()
 
 
 def _tells_its_time(prediction_id: str) -> bool:

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
@@ -16,14 +17,18 @@ from boucle.arrays import FloatArray, IndexArray, Labels
 from boucle.contract import Label, Record
 from boucle.errors import EmbeddingChanged, FeedbackConflict, InvalidRecord
 from boucle.store import projection
-from boucle.store.database import FEEDBACK, PROJECTION, Database, now
+from boucle.store.database import FEEDBACK, PROJECTION, TRAINING_RUNS, Database, now
 from boucle.store.runs import TrainingRuns
 
 if TYPE_CHECKING:  # the store handles embeddings; it need not import scikit-learn for that
     from boucle.embedding import Embedding
+    from boucle.scorer import CompiledEmbedding
 
 ACCEPTED, SET_ASIDE = "accepted", "set aside"
 CHUNK = 2_000
+MOST_ASKED = 500
+
+_encode = msgspec.json.Encoder().encode
 
 Rows = Sequence[sa.Row[Any]]
 
@@ -81,37 +86,40 @@ class FeedbackTable:
         self._prod_data = prod_data
         self._k = k
 
-    def add(self, items: Sequence[Feedback], embedding_id: str) -> list[Receipt]:
-        """Store the rows, their lines and the training requests they trigger: all or nothing, durable on return.
+    def add(self, items: Sequence[Feedback], embedding_id: str) -> list[Receipt | FeedbackConflict]:
+        """Store the rows, their lines and the training requests they trigger; durable on return.
 
-        One that was given before changes nothing and gets its first receipt.
+        Each item gets what it would get if they came one after another: one that was given before changes nothing and
+        gets its first receipt, or a conflict when its target or input was another one. All are one transaction.
 
         Raises:
-            FeedbackConflict: when one was given before with another target or input.
-            EmbeddingChanged: when prod_data.csv holds the vectors of another embedding by now.
+            EmbeddingChanged: when prod_data.csv holds the vectors of another embedding by now; nothing is stored.
         """
         with self._database.writing() as connection:
             current, header = _projection(connection)
             if current != embedding_id:
                 raise EmbeddingChanged(f"prod_data.csv holds vectors of embedding {current}, not of {embedding_id}")
-            last, end = _last(connection, header)
-            receipts, lines, start = [], [], end
+            last, start = _last(connection, header)
+            known = _given_before(connection, [item.prediction_id for item in items])
+            addition = _Addition(last, start)
+            outcomes: list[Receipt | FeedbackConflict] = []
             for item in items:
-                receipt = self._given_before(connection, item)
-                if receipt is None:
-                    last += 1
-                    if item.set_aside is None:
-                        lines.append(projection.row_line(item.vector, item.target, item.prediction))
-                        end += len(lines[-1])
-                    self._insert(connection, item, last, end)
-                    receipt = self._receipt(connection, last, item, item.set_aside)
-                receipts.append(receipt)
+                before = known.get(item.prediction_id)
+                if before is None:
+                    run_id = self._requested(connection, addition.last + 1)
+                    known[item.prediction_id] = added = addition.append(item, run_id)
+                    outcomes.append(self._receipt(added, item))
+                else:
+                    outcomes.append(_conflict(before, item) or self._receipt(before, item))
+            if addition.rows:
+                connection.execute(sa.insert(FEEDBACK), addition.rows)
             # Before the commit: a line too many is cut off by the next writer, a missing one would be a broken promise.
-            if lines and not projection.write_at(self._prod_data, start, b"".join(lines)):
+            lines = b"".join(addition.lines)
+            if lines and not projection.write_at(self._prod_data, start, lines):
                 projection.rebuild(self._prod_data, _lines(connection, header))
-            return receipts
+            return outcomes
 
-    def use(self, embedding: "Embedding") -> None:
+    def use(self, embedding: "Embedding | CompiledEmbedding") -> None:
         """Make prod_data.csv show the accepted feedback as vectors of ``embedding``.
 
         Nothing is done when it does already. Else every row is embedded anew; a row that the new contract does not
@@ -185,51 +193,95 @@ class FeedbackTable:
         with self._database.reading() as connection:
             return {json.loads(target): rows for target, rows in connection.execute(query.group_by(FEEDBACK.c.target))}
 
-    def _insert(self, connection: sa.Connection, item: Feedback, row: int, line_end: int) -> None:
-        connection.execute(
-            sa.insert(FEEDBACK).values(
-                row=row,
-                prediction_id=item.prediction_id,
-                created_at=now(),
-                input=json.dumps(item.input),
-                vector=np.asarray(item.vector, dtype=np.float64).tobytes(),
-                target=json.dumps(item.target),
-                prediction=json.dumps(item.prediction),
-                model_version=item.model_version,
-                status=ACCEPTED if item.set_aside is None else SET_ASIDE,
-                reason=item.set_aside,
-                line_end=line_end,
-            )
-        )
-        if self._k and row % self._k == 0:
-            reason = f"feedback row {row}, of which every {self._k}th requests a run"
-            self._runs.request_within(connection, trigger="feedback", feedback_row=row, trigger_reason=reason)
-
-    def _given_before(self, connection: sa.Connection, item: Feedback) -> Receipt | None:
-        query = sa.select(FEEDBACK).where(FEEDBACK.c.prediction_id == item.prediction_id)
-        found = connection.execute(query).one_or_none()
-        if found is None:
+    def _requested(self, connection: sa.Connection, row: int) -> int | None:
+        """The training run that the new row requests."""
+        if not self._k or row % self._k:
             return None
-        if (found.input, found.target) != (json.dumps(item.input), json.dumps(item.target)):
-            raise FeedbackConflict(
-                f"feedback {item.prediction_id} was given before, with target {found.target}; the first one stays"
-            )
-        return self._receipt(connection, found.row, item, found.reason)
+        reason = f"feedback row {row}, of which every {self._k}th requests a run"
+        return self._runs.request_within(connection, trigger="feedback", feedback_row=row, trigger_reason=reason)
 
-    def _receipt(self, connection: sa.Connection, row: int, item: Feedback, set_aside: str | None) -> Receipt:
+    def _receipt(self, known: "_Known", item: Feedback) -> Receipt:
         return Receipt(
-            row=row,
+            row=known.row,
             prediction_id=item.prediction_id,
             target=item.target,
             prediction=item.prediction,
-            run_id=self._runs.requested_by(connection, row),
-            rows_to_next_retraining=self._rows_to_next(row),
-            status=ACCEPTED if set_aside is None else SET_ASIDE,
-            reason=set_aside,
+            run_id=known.run_id,
+            rows_to_next_retraining=self._rows_to_next(known.row),
+            status=ACCEPTED if known.reason is None else SET_ASIDE,
+            reason=known.reason,
         )
 
     def _rows_to_next(self, row: int) -> int | None:
         return self._k - row % self._k if self._k else None
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the table holds of a feedback: input and target as JSON, and the training run that its row requested."""
+
+    row: int
+    input: str
+    target: str
+    reason: str | None
+    run_id: int | None
+
+
+class _Addition:
+    """Rows for the table and lines for the file, behind row ``last`` whose line ends at ``end``."""
+
+    def __init__(self, last: int, end: int) -> None:
+        self.last = last
+        self.rows: list[dict[str, Any]] = []  # columns of several types
+        self.lines: list[bytes] = []
+        self._end = end
+        self._created_at = now()
+
+    def append(self, item: Feedback, run_id: int | None) -> _Known:
+        self.last += 1
+        if item.set_aside is None:
+            self.lines.append(projection.row_line(item.vector, item.target, item.prediction))
+            self._end += len(self.lines[-1])
+        # Labels are looked for by their text: written as ever. Nobody looks for an input.
+        known = _Known(self.last, _encode(item.input).decode(), json.dumps(item.target), item.set_aside, run_id)
+        self.rows.append(
+            {
+                "row": known.row,
+                "prediction_id": item.prediction_id,
+                "created_at": self._created_at,
+                "input": known.input,
+                "vector": np.asarray(item.vector, dtype=np.float64).tobytes(),
+                "target": known.target,
+                "prediction": json.dumps(item.prediction),
+                "model_version": item.model_version,
+                "status": ACCEPTED if known.reason is None else SET_ASIDE,
+                "reason": known.reason,
+                "line_end": self._end,
+            }
+        )
+        return known
+
+
+def _conflict(known: _Known, item: Feedback) -> FeedbackConflict | None:
+    if known.target == json.dumps(item.target) and json.loads(known.input) == item.input:
+        return None
+    return FeedbackConflict(
+        f"feedback {item.prediction_id} was given before, with target {known.target}; the first one stays"
+    )
+
+
+def _given_before(connection: sa.Connection, prediction_ids: Sequence[str]) -> dict[str, _Known]:
+    """Those that the table holds already, by their identifier."""
+    columns = [FEEDBACK.c[name] for name in ("prediction_id", "row", "input", "target", "reason")]
+    query = sa.select(*columns, TRAINING_RUNS.c.id).outerjoin(
+        TRAINING_RUNS, TRAINING_RUNS.c.feedback_row == FEEDBACK.c.row
+    )
+    found: dict[str, _Known] = {}
+    for start in range(0, len(prediction_ids), MOST_ASKED):
+        asked = FEEDBACK.c.prediction_id.in_(prediction_ids[start : start + MOST_ASKED])
+        for prediction_id, *known in connection.execute(query.where(asked)):
+            found[prediction_id] = _Known(*known)
+    return found
 
 
 def _feedback(row: sa.Row[Any]) -> Feedback:
@@ -322,7 +374,7 @@ class _Reading:
     reason: str | None
 
 
-def _embedded(chunk: Rows, embedding: "Embedding") -> Iterator[_Reading]:
+def _embedded(chunk: Rows, embedding: "Embedding | CompiledEmbedding") -> Iterator[_Reading]:
     records: list[Record] = []
     reasons: list[str | None] = []
     for row in chunk:
@@ -338,7 +390,7 @@ def _embedded(chunk: Rows, embedding: "Embedding") -> Iterator[_Reading]:
         yield _Reading(row.row, json.loads(row.target), json.loads(row.prediction), vector, reason)
 
 
-def _embed_anew(connection: sa.Connection, embedding: "Embedding", end: int) -> None:
+def _embed_anew(connection: sa.Connection, embedding: "Embedding | CompiledEmbedding", end: int) -> None:
     for chunk in _chunks(connection):
         for reading in _embedded(chunk, embedding):
             values: dict[str, object] = {"status": SET_ASIDE, "reason": reading.reason}

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence, Set
 from itertools import accumulate
 from typing import Any
 
@@ -52,15 +52,17 @@ class PredictionLog:
 
         Costs the chunks of one second at most, however many there are.
         """
-        possible = sa.and_(
-            CHUNKS.first_id.between(earliest_first(prediction_id), prediction_id), CHUNKS.last_id >= prediction_id
-        )
+        return self.find_all({prediction_id}).get(prediction_id)
+
+    def find_all(self, prediction_ids: Set[str]) -> dict[str, LoggedPrediction]:
+        """The predictions with these identifiers, as far as they are logged; neighbours are read together."""
+        found: dict[str, LoggedPrediction] = {}
         with self._database.reading() as connection:
-            for chunk in connection.execute(sa.select(PREDICTION_CHUNKS).where(possible)):
-                for logged in _unpacked(chunk, containing=prediction_id):
-                    if logged.prediction_id == prediction_id:
-                        return logged
-        return None
+            for prediction_id in sorted(prediction_ids):
+                if prediction_id not in found:
+                    for chunk in connection.execute(sa.select(PREDICTION_CHUNKS).where(_may_hold(prediction_id))):
+                        found |= {logged.prediction_id: logged for logged in _unpacked(chunk, prediction_ids)}
+        return found
 
     def newest(self, limit: int) -> list[LoggedPrediction]:
         """The last predictions, in the order in which they were made, which is that of their identifiers.
@@ -143,6 +145,11 @@ def _total() -> sa.Select[int]:
     return sa.select(sa.cast(sa.func.coalesce(sa.func.sum(CHUNKS.rows), 0), sa.BigInteger))
 
 
+def _may_hold(prediction_id: str) -> sa.ColumnElement[bool]:
+    begins = CHUNKS.first_id.between(earliest_first(prediction_id), prediction_id)
+    return sa.and_(begins, CHUNKS.last_id >= prediction_id)
+
+
 def _old(version: str, moment: str) -> sa.ColumnElement[bool]:
     # With the version, although it does not matter here: so the index that starts with it is used.
     return sa.and_(CHUNKS.model_version == version, CHUNKS.created_at < moment)
@@ -165,7 +172,7 @@ def _rows_after(connection: sa.Connection, first_id: str, prediction_id: str) ->
     return sum(logged.prediction_id > prediction_id for logged in _unpacked(chunk)) if chunk else 0
 
 
-def _unpacked(chunk: sa.Row[Any], containing: str = "") -> list[LoggedPrediction]:
+def _unpacked(chunk: sa.Row[Any], wanted: Container[str] | None = None) -> list[LoggedPrediction]:
     names = (tuple(json.loads(text)) for text in (chunk.columns, chunk.classes))
     source = PredictionSource(chunk.model_version, chunk.arm, *names)
-    return unpack(source, chunk.content, chunk.created_at, containing)
+    return unpack(source, chunk.content, chunk.created_at, wanted)

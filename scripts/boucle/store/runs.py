@@ -86,11 +86,6 @@ class TrainingRuns:
         )
         return run_id
 
-    def requested_by(self, connection: sa.Connection, feedback_row: int) -> int | None:
-        """The run that a feedback row requested, or None."""
-        query = sa.select(TRAINING_RUNS.c.id).where(TRAINING_RUNS.c.feedback_row == feedback_row)
-        return connection.execute(query).scalar_one_or_none()
-
     def claim(self, owner: str, lease_seconds: float) -> Run | None:
         """The run that ``owner`` must carry out now, or None: nothing is requested, or another one is running.
 

@@ -1,0 +1,264 @@
+"""Feedback of many at once: one transaction for all, and to each its own answer."""
+
+import asyncio
+import threading
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import DataError, OperationalError
+
+from boucle.errors import EmbeddingChanged, FeedbackConflict
+from boucle.store import Receipt
+from serving.api import create_app
+from serving.committer import Committer
+from serving.given import Given, Truth
+from serving.grouping import Grouped
+from serving.settings import Settings
+from tests.support import on_each_database, rows_of
+
+CLIENTS = 40
+
+
+@asynccontextmanager
+async def serving(home):
+    """The application in this event loop, and a client of it."""
+    app = create_app(Settings(watch_seconds=60), home.places)
+    async with app.router.lifespan_context(app):
+        count(app.state.parts.committer)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
+            yield app.state.parts, client
+
+
+def count(committer):
+    """Let the committer count who asks it."""
+    ask, committer.asked = committer.ask, 0
+
+    def counted(given):
+        committer.asked += 1
+        return ask(given)
+
+    committer.ask = counted
+
+
+@asynccontextmanager
+async def all_at_once(parts):
+    """Lets every request inside arrive before any is committed."""
+    with parts.store.feedback._database.writing():
+        yield
+
+
+def bodies(home, number=CLIENTS):
+    records = home.preparation.test_records
+    return [{"data": records[n % len(records)], "prediction": "benign", "target": "malignant"} for n in range(number)]
+
+
+async def post(client, body, key=None):
+    return await client.post("/feedback", json=body, headers={"Idempotency-Key": key} if key else {})
+
+
+async def arrived(parts, number):
+    """Return when so many have asked the committer."""
+    async with asyncio.timeout(30):
+        while parts.committer.asked < number:
+            await asyncio.sleep(0.01)
+
+
+def transactions(parts):
+    """The transactions that are committed from now on."""
+    seen = []
+    sa.event.listen(parts.store.feedback._database.engine, "commit", seen.append)
+    return seen
+
+
+@on_each_database
+def test_who_comes_together_is_committed_together_and_each_gets_its_own_row(home):
+    async def scenario():
+        async with serving(home) as (parts, client):
+            async with all_at_once(parts):
+                sent = [asyncio.create_task(post(client, body)) for body in bodies(home)]
+                await arrived(parts, CLIENTS)
+                committed = transactions(parts)
+            answers = [await one for one in sent]
+            return answers, len(committed)
+
+    answers, committed = asyncio.run(scenario())
+
+    assert {answer.status_code for answer in answers} == {201}
+    assert sorted(answer.json()["row"] for answer in answers) == list(range(1, CLIENTS + 1))
+    # The one that the test held, the first one's, and one for all who came behind it.
+    assert committed <= 3
+    assert len(rows_of(home)) == CLIENTS
+    assert not home.store.feedback.repair_projection()
+
+
+@on_each_database
+def test_in_one_transaction_a_wrong_one_fails_alone_and_a_repeated_one_is_stored_once(home):
+    body, other = bodies(home, 1)[0], bodies(home, 1)[0] | {"target": "benign"}
+
+    async def scenario():
+        async with serving(home) as (parts, client):
+            async with all_at_once(parts):
+                given = [(body, "a"), (body, "b"), (other, "b"), (body, "b"), (other, "c"), (body, "a")]
+                sent = []
+                for number, one in enumerate(given, 1):
+                    sent.append(asyncio.create_task(post(client, *one)))
+                    await arrived(parts, number)
+            return [await one for one in sent]
+
+    answers = asyncio.run(scenario())
+
+    assert [answer.status_code for answer in answers] == [201, 201, 409, 201, 201, 201]
+    assert [answer.json()["row"] for answer in answers if answer.status_code == 201] == [1, 2, 2, 3, 1]
+    assert answers[2].json()["title"] == "Feedback conflicts with an earlier one"
+    assert len(rows_of(home)) == 3
+
+
+def test_a_client_that_leaves_meanwhile_is_stored_and_disturbs_nobody(home):
+    async def scenario():
+        async with serving(home) as (parts, client):
+            async with all_at_once(parts):
+                sent = [asyncio.create_task(post(client, body)) for body in bodies(home, 5)]
+                await arrived(parts, 5)
+                sent[2].cancel()
+                await asyncio.sleep(0)
+            answers = await asyncio.gather(*sent, return_exceptions=True)
+            return answers, await post(client, bodies(home, 1)[0])
+
+    answers, later = asyncio.run(scenario())
+
+    assert isinstance(answers[2], asyncio.CancelledError)
+    assert [answer.status_code for number, answer in enumerate(answers) if number != 2] == [201] * 4
+    assert later.json()["row"] == len(rows_of(home)) == 6
+
+
+def test_a_stop_answers_those_who_wait(home):
+    async def scenario():
+        async with serving(home) as (parts, client), all_at_once(parts):
+            sent = [asyncio.create_task(post(client, body)) for body in bodies(home)]
+            await arrived(parts, CLIENTS)
+        return [await one for one in sent]
+
+    answers = asyncio.run(scenario())
+
+    assert {answer.status_code for answer in answers} == {201}
+    assert len(rows_of(home)) == CLIENTS
+
+
+def test_every_kth_row_of_a_group_requests_its_run(home):
+    async def scenario():
+        async with serving(home) as (parts, client):
+            async with all_at_once(parts):
+                sent = [asyncio.create_task(post(client, body)) for body in bodies(home, 120)]
+                await arrived(parts, 120)
+            return [(await one).json() for one in sent]
+
+    receipts = asyncio.run(scenario())
+
+    assert sorted(receipt["row"] for receipt in receipts if receipt["retraining_requested"]) == [50, 100]
+    assert [run.trigger for run in home.store.runs.newest(10)] == ["feedback"] * 2
+
+
+class Table:
+    """A feedback table that fails as it is told, for single items or for all."""
+
+    def __init__(self):
+        self.rows, self.poison, self.failures = [], None, []
+
+    def add(self, items, embedding_id):
+        if self.failures:
+            raise self.failures.pop(0)
+        if any(item.prediction_id == self.poison for item in items):
+            raise DataError("insert", {}, Exception("too long"))
+        self.rows += items
+        return [
+            FeedbackConflict(item.prediction_id)
+            if item.prediction_id == "conflict"
+            else Receipt(len(self.rows), item.prediction_id, "a", "a", None, None)
+            for item in items
+        ]
+
+
+class Live:
+    """Always the same version."""
+
+    def __init__(self, version):
+        self.version = version
+
+
+class Watcher:
+    """Counts how often it is told to follow."""
+
+    checks = 0
+
+    def check(self):
+        self.checks += 1
+
+
+@pytest.fixture
+def committer(home):
+    table, watcher = Table(), Watcher()
+    return Committer(table, Live(home.artifacts.load_served()), watcher), table, watcher
+
+
+def told(home, committer, *names):
+    record, version = home.preparation.test_records[0], committer._live.version
+    return [Given(Truth(name, record, "benign", "benign", None, None), version, None) for name in names]
+
+
+def test_what_the_database_takes_from_nobody_fails_for_its_sender_alone(home, committer):
+    committing, table, _ = committer
+    table.poison = "b"
+
+    outcomes = committing._commit(told(home, committing, "a", "b", "conflict", "c"))
+
+    assert [type(outcome) for outcome in outcomes] == [Receipt, DataError, FeedbackConflict, Receipt]
+    assert [row.prediction_id for row in table.rows] == ["a", "conflict", "c"]
+
+
+def test_while_the_database_is_away_nobody_is_tried_alone(home, committer):
+    committing, table, _ = committer
+    table.failures = [OperationalError("begin", {}, Exception("away"))]
+
+    with pytest.raises(OperationalError):
+        committing._commit(told(home, committing, "a", "b"))
+
+    assert (table.rows, table.failures) == ([], [])
+
+
+def test_a_new_embedding_is_followed_before_anything_is_stored(home, committer):
+    committing, table, watcher = committer
+    table.failures = [EmbeddingChanged("new")] * 2
+
+    outcomes = committing._commit(told(home, committing, "a", "b"))
+
+    assert [outcome.prediction_id for outcome in outcomes] == ["a", "b"]
+    assert watcher.checks == 2
+
+
+def test_a_group_whose_work_fails_hears_of_it_and_the_next_one_is_answered():
+    groups, failing = [], threading.Event()
+    failing.set()
+
+    def work(asked):
+        groups.append(list(asked))
+        if failing.is_set():
+            raise ValueError("no")
+        return [one + 1 for one in asked]
+
+    async def scenario():
+        grouped = Grouped("test", work, most=3)
+        grouped.start()
+        failed = await asyncio.gather(*(grouped.ask(n) for n in range(5)), return_exceptions=True)
+        failing.clear()
+        answers = await asyncio.gather(*(grouped.ask(n) for n in range(7)))
+        await asyncio.to_thread(grouped.stop)
+        return failed, answers
+
+    failed, answers = asyncio.run(scenario())
+
+    assert [type(one) for one in failed] == [ValueError] * 5
+    assert answers == list(range(1, 8))
+    assert max(map(len, groups)) <= 3
