@@ -9,7 +9,7 @@ import msgspec
 from uuid_utils import uuid7
 
 from boucle.artifacts import PickledScorer, ServedVersion
-from boucle.contract import NO_NUL, Boolean, Category, Cell, Classes, Contract, Feature, Label, Number
+from boucle.contract import NO_NUL, Boolean, Category, Cell, Classes, Contract, Feature, Label, Number, Record
 from boucle.store import PredictionRow, PredictionSource
 from serving.bodies import label_name
 from serving.journal import Journal
@@ -67,6 +67,10 @@ class Predictor:
         except msgspec.MsgspecError:
             record = self.contract.validate_json(body)
             return tuple(record.values()), self.contract.surprises(record)
+
+    def record(self, values: Values) -> Record:
+        """The values with their columns' names."""
+        return dict(zip(self.contract.names, values, strict=True))
 
     def log_many(self, rows: Sequence[PredictionRow]) -> None:
         """Log the predictions of a batch."""

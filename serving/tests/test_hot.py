@@ -59,13 +59,13 @@ def client(home):
 def handed_on(monkeypatch):
     """The requests that the fast path did not answer."""
     seen = []
-    hand_on = hot.HotPath._hand_on
+    hand_on = hot.hand_on
 
-    async def note(self, scope, *arguments):
+    async def note(app, scope, *arguments):
         seen.append(scope["path"])
-        await hand_on(self, scope, *arguments)
+        await hand_on(app, scope, *arguments)
 
-    monkeypatch.setattr(hot.HotPath, "_hand_on", note)
+    monkeypatch.setattr(hot, "hand_on", note)
     return seen
 
 
