@@ -28,6 +28,12 @@ ACCEPTED, SET_ASIDE = "accepted", "set aside"
 CHUNK = 2_000
 MOST_ASKED = 500
 
+KNOWN = (
+    sa.select(*(FEEDBACK.c[name] for name in ("prediction_id", "row", "input", "target", "reason")), TRAINING_RUNS.c.id)
+    .outerjoin(TRAINING_RUNS, TRAINING_RUNS.c.feedback_row == FEEDBACK.c.row)
+    .where(FEEDBACK.c.prediction_id.in_(sa.bindparam("prediction_ids", expanding=True)))
+)
+
 _encode = msgspec.json.Encoder().encode
 
 Rows = Sequence[sa.Row[Any]]
@@ -272,14 +278,10 @@ def _conflict(known: _Known, item: Feedback) -> FeedbackConflict | None:
 
 def _given_before(connection: sa.Connection, prediction_ids: Sequence[str]) -> dict[str, _Known]:
     """Those that the table holds already, by their identifier."""
-    columns = [FEEDBACK.c[name] for name in ("prediction_id", "row", "input", "target", "reason")]
-    query = sa.select(*columns, TRAINING_RUNS.c.id).outerjoin(
-        TRAINING_RUNS, TRAINING_RUNS.c.feedback_row == FEEDBACK.c.row
-    )
     found: dict[str, _Known] = {}
     for start in range(0, len(prediction_ids), MOST_ASKED):
-        asked = FEEDBACK.c.prediction_id.in_(prediction_ids[start : start + MOST_ASKED])
-        for prediction_id, *known in connection.execute(query.where(asked)):
+        asked = {"prediction_ids": prediction_ids[start : start + MOST_ASKED]}
+        for prediction_id, *known in connection.execute(KNOWN, asked):
             found[prediction_id] = _Known(*known)
     return found
 

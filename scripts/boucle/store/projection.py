@@ -4,6 +4,7 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from boucle import files
@@ -18,7 +19,7 @@ def header_line(columns: Sequence[str]) -> str:
 
 def row_line(vector: FloatArray, target: Label, prediction: Label) -> bytes:
     """One row; a float is written with the digits that give the same float back."""
-    return _line([*(repr(float(value)) for value in vector), str(target), str(prediction)]).encode()
+    return f"{','.join(map(repr, vector.tolist()))},{_cell(target)},{_cell(prediction)}\n".encode()
 
 
 def write_at(path: Path, end: int, lines: bytes) -> bool:
@@ -60,6 +61,16 @@ def rebuild(path: Path, lines: Iterable[bytes]) -> None:
         os.fsync(file.fileno())
     aside.rename(path)
     files.sync_directory(path.parent)
+
+
+def _cell(label: Label) -> str:
+    return _text_cell(label) if isinstance(label, str) else str(label)
+
+
+@lru_cache(maxsize=1_000)
+def _text_cell(text: str) -> str:
+    # Beside another cell: alone, an empty one would be quoted.
+    return _line(["", text])[1:-1]
 
 
 def _line(cells: Sequence[str]) -> str:
