@@ -1,0 +1,80 @@
+"""Several worker processes on one port: nothing is shared but files and the store, and nobody can tell."""
+
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import requests
+
+from tests.support import free_port, process, wait_for
+
+WORKERS, SETTLED_SECONDS = 3, 0.5
+
+
+def workers_of(parent: int) -> list[psutil.Process]:
+    """The worker processes, once they are all there."""
+    return wait_for(lambda: len(found := psutil.Process(parent).children()) == WORKERS and found, f"{WORKERS} workers")
+
+
+def answer(url, record):
+    # Each on a connection of its own: the kernel gives it to any worker.
+    given = requests.post(f"{url}/predict", json=record, timeout=10)
+    given.raise_for_status()
+    return given.json()
+
+
+def predictions(url):
+    text = requests.get(f"{url}/metrics", timeout=10).text
+    lines = [line for line in text.splitlines() if line.startswith("boucle_predictions_total{")]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+
+def test_workers_share_memory_add_up_their_metrics_and_agree_on_the_version(home):
+    port = free_port()
+    url, record = f"http://127.0.0.1:{port}", home.preparation.test_records[0]
+    manifest = home.artifacts.manifest("v1")
+    contents = {name: (home.artifacts.root / "v1" / name).read_bytes() for name in manifest.files}
+    second = home.artifacts.publish(manifest, contents).version
+    # The usual settings: the pointer is watched every half second.
+    environment = home.environment(SERVING_PORT=str(port), SERVING_WORKERS=str(WORKERS))
+    with (
+        process(["-m", "serving"], environment, home.folder / "serving.log") as started,
+        ThreadPoolExecutor(16) as pool,
+    ):
+        workers = workers_of(started.pid)
+        wait_for(lambda: (home.folder / "serving.log").read_text().count("serving v1") == WORKERS, "all workers")
+
+        # Copies of the process that imported everything: most of what each holds it shares.
+        for worker in workers:
+            memory = worker.memory_full_info()
+            assert memory.uss < 0.7 * memory.rss
+
+        list(pool.map(lambda _: answer(url, record), range(300)))
+        time.sleep(SETTLED_SECONDS)
+        assert predictions(url) == 300
+
+        workers[0].send_signal(signal.SIGKILL)
+        wait_for(lambda: not workers[0].is_running() or workers[0].status() == psutil.STATUS_ZOMBIE, "its end")
+        workers_of(started.pid)
+        assert predictions(url) == 300  # counters never go back
+
+        home.artifacts.promote(second, "v1", "test", "test")
+        promoted = time.monotonic()
+        time.sleep(1)
+        versions = {given["model_version"] for given in pool.map(lambda _: answer(url, record), range(100))}
+        assert versions == {second}, time.monotonic() - promoted
+
+
+def test_a_worker_starts_without_the_libraries_of_training(home):
+    port = free_port()
+    environment = home.environment(SERVING_PORT=str(port), SERVING_WORKERS=str(WORKERS))
+    with process(["-m", "serving"], environment, home.folder / "serving.log") as started:
+        worker = workers_of(started.pid)[0]
+        wait_for(lambda: "serving v1" in (home.folder / "serving.log").read_text(), "a version")
+
+        loaded = Path(f"/proc/{worker.pid}/maps").read_text()
+
+    assert "uvloop" in loaded
+    assert not [name for name in ("sklearn", "pandas", "scipy", "onnxruntime") if f"/{name}/" in loaded]
