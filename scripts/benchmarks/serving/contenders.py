@@ -90,8 +90,8 @@ class _Peers:
                 material.pipeline(model),
                 material.file("columns.json"),
             )
-            command = [programs / "python", script, pipeline, columns, saved]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # no shell
+            save = [programs / "python", script, pipeline, columns, saved]
+            done = subprocess.run(save, capture_output=True, text=True, check=False)  # noqa: S603  # no shell
             if done.returncode:
                 raise NotInstalled(done.stderr[-300:])
         command = [str(programs / "mlflow"), "models", "serve", "--model-uri", str(saved), "--port", str(port)]

@@ -31,9 +31,9 @@ def install(name: str, folder: Path) -> Path:
     return home / "bin"
 
 
-def packages(programs: Path) -> list[str]:
-    """Every package of an environment, with its version."""
-    return _uv("pip", "freeze", "--python", str(programs.parent)).splitlines()
+def packages(home: Path) -> list[str]:
+    """Every package of an environment, with its version; none where it was not made."""
+    return _uv("pip", "freeze", "--python", str(home)).splitlines() if home.exists() else []
 
 
 def _uv(*arguments: str) -> str:

@@ -17,6 +17,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import boucle
 from scripts.benchmarks.serving.server import Launch, Request
 from tests.support import ROOT, Home, free_port
 
@@ -137,5 +138,5 @@ def trainer(home: Home) -> Launch:
 
 def environment(home: Home) -> dict[str, str]:
     """What Boucle's processes of a home are told."""
-    # Both roots of our code, so that the checkout measured is this one, whatever is installed.
-    return home.environment(PYTHONPATH=f"{ROOT}:{ROOT / 'scripts'}") | THREADS
+    # The boucle that trained them is the one that serves them, in a checkout beside the installed one too.
+    return home.environment(PYTHONPATH=f"{ROOT}:{Path(boucle.__file__).parents[1]}") | THREADS
