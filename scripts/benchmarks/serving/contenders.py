@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,18 +34,18 @@ class Contender:
 
 def all_contenders(environments: Path) -> dict[str, Contender]:
     """Each by its name; the other tools are installed under ``environments`` when they are first launched."""
+    launcher = _Launcher(environments)
     several = [
         Contender("boucle", "Boucle, everything on", "/predict", "named.json", _boucle),
-        Contender("naive", "naive FastAPI + pipeline.predict", "/predict", "named.json", _uvicorn("naive")),
-        Contender("noop", "bare ASGI no-op, the limit", "/predict", "named.json", _uvicorn("noop")),
+        Contender("naive", "naive FastAPI + pipeline.predict", "/predict", "named.json", launcher.naive),
+        Contender("noop", "bare ASGI no-op, the limit", "/predict", "named.json", launcher.noop),
     ]
-    peers = _Peers(environments)
     several += [
-        Contender("mlflow", "mlflow models serve", "/invocations", "frame.json", peers.mlflow),
-        Contender("bentoml", "BentoML", "/predict", "features.json", peers.bentoml),
-        Contender("litserve", "LitServe", "/predict", "features.json", peers.litserve),
-        Contender("mlserver", "MLServer", "/v2/models/bench/infer", "open-inference.json", peers.mlserver),
-        Contender("ray", "Ray Serve", "/", "features.json", peers.ray),
+        Contender("mlflow", "mlflow models serve", "/invocations", "frame.json", launcher.mlflow),
+        Contender("bentoml", "BentoML", "/predict", "features.json", launcher.bentoml),
+        Contender("litserve", "LitServe", "/predict", "features.json", launcher.litserve),
+        Contender("mlserver", "MLServer", "/v2/models/bench/infer", "open-inference.json", launcher.mlserver),
+        Contender("ray", "Ray Serve", "/", "features.json", launcher.ray),
     ]
     return {contender.name: contender for contender in several}
 
@@ -58,16 +57,6 @@ def _boucle(material: Material, model: str, workers: int) -> Launch:
     return serving(material.home(model), workers)
 
 
-def _uvicorn(module: str) -> Callable[[Material, str, int], Launch]:
-    def launch(material: Material, model: str, workers: int) -> Launch:
-        port = free_port()
-        command = [sys.executable, "-m", "uvicorn", f"{module}:app", "--port", str(port), "--workers", str(workers)]
-        command += ["--no-access-log", "--log-level", "warning"]
-        return Launch(command, port, SERVERS, _environment(material, model, port))
-
-    return launch
-
-
 def _environment(material: Material, model: str, port: int) -> dict[str, str]:
     pipeline, columns = material.pipeline(model), material.file("columns.json")
     files = {"BENCH_PIPELINE": str(pipeline), "BENCH_COLUMNS": str(columns), "BENCH_PORT": str(port)}
@@ -75,22 +64,24 @@ def _environment(material: Material, model: str, port: int) -> dict[str, str]:
     return {**files, "PYTHONPATH": str(SERVERS), **THREADS, **QUIET}
 
 
-class _Peers:
-    """The other tools, started as their documentation shows, with one worker."""
+class _Launcher:
+    """The others, each in its environment: the tools are started as their documentation shows, with one worker."""
 
     def __init__(self, environments: Path) -> None:
         self._environments = environments
+
+    def naive(self, material: Material, model: str, workers: int) -> Launch:
+        return self._uvicorn("naive", material, model, workers)
+
+    def noop(self, material: Material, model: str, workers: int) -> Launch:
+        return self._uvicorn("noop", material, model, workers)
 
     def mlflow(self, material: Material, model: str, workers: int) -> Launch:
         programs, port = install("mlflow", self._environments), free_port()
         saved = material.file(f"mlflow-{model}")
         if not saved.exists():
-            script, pipeline, columns = (
-                SERVERS / "save_for_mlflow.py",
-                material.pipeline(model),
-                material.file("columns.json"),
-            )
-            save = [programs / "python", script, pipeline, columns, saved]
+            files = (SERVERS / "save_for_mlflow.py", material.pipeline(model), material.file("columns.json"), saved)
+            save = [programs / "python", *files]
             done = subprocess.run(save, capture_output=True, text=True, check=False)  # noqa: S603  # no shell
             if done.returncode:
                 raise NotInstalled(done.stderr[-300:])
@@ -122,6 +113,12 @@ class _Peers:
     def ray(self, material: Material, model: str, workers: int) -> Launch:
         programs, port = install("ray", self._environments), free_port()
         return self._launch(programs, [str(programs / "python"), "ray_app.py"], material, model, port)
+
+    def _uvicorn(self, module: str, material: Material, model: str, workers: int) -> Launch:
+        programs, port = install("naive", self._environments), free_port()
+        command = [str(programs / "uvicorn"), f"{module}:app", "--port", str(port), "--workers", str(workers)]
+        command += ["--no-access-log", "--log-level", "warning"]
+        return self._launch(programs, command, material, model, port)
 
     def _launch(self, programs: Path, command: list[str], material: Material, model: str, port: int) -> Launch:
         environment = _environment(material, model, port) | RAY_START

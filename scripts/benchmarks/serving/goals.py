@@ -10,7 +10,13 @@ Place = tuple[str, str, str]  # scenario, contender, case
 CONNECTIONS = ("8", "64")
 NEARLY_FLAT = 1.25
 TIMES = "×"  # noqa: RUF001  # the sign, not the letter
-PEER_GOALS = {"mlflow": 150.0, "bentoml": 45.0, "litserve": 30.0, "mlserver": 40.0, "ray": 300.0}
+PEER_GOALS = {
+    "mlflow": ("mlflow models serve", 150.0),
+    "bentoml": ("BentoML", 45.0),
+    "litserve": ("LitServe", 30.0),
+    "mlserver": ("MLServer", 40.0),
+    "ray": ("Ray Serve", 300.0),
+}
 
 
 @dataclass(frozen=True)
@@ -81,9 +87,11 @@ def _against(other: str, model: str, figure: str = "per_cpu_second") -> Callable
 def _peers() -> list[Goal]:
     return [
         Goal(
-            f"against {peer}, requests per CPU second", bound, _pair("per_cpu_second", *_both("peers", peer, "linear"))
+            f"linear champion, 8 connections: against {title}",
+            bound,
+            _pair("per_cpu_second", *_both("peers", peer, "linear")),
         )
-        for peer, bound in PEER_GOALS.items()
+        for peer, (title, bound) in PEER_GOALS.items()
     ]
 
 
@@ -143,8 +151,8 @@ def _history(summary: Summary) -> list[Goal]:
     for what in ("predict", "feedback"):
         few, many = _ends([case for case in summary.cases("history") if case.startswith(what)])
         places = ("history", "boucle", many), ("history", "boucle", few)
-        rows = many.partition(", ")[2] or "a long history"
-        named = f"{what}: CPU a request with {rows} of feedback against {few.partition(', ')[2] or 'a short one'}"
+        rows = many.partition(", ")[2] or "many rows"
+        named = f"{what}: CPU a request with {rows} of feedback against {few.partition(', ')[2] or 'few rows'}"
         goals.append(Goal(named, NEARLY_FLAT, _pair("cpu_microseconds", *places), True, errors=_errors([places[0]])))
     return goals
 
@@ -163,4 +171,4 @@ def _errors(places: Sequence[Place]) -> Callable[[Summary], float]:
 
 def _ends(cases: list[str]) -> tuple[str, str]:
     """The smallest and the largest case, in the order of measuring."""
-    return (cases[0], cases[-1]) if cases else ("", "")
+    return (cases[0], cases[-1]) if cases else ("few rows", "many rows")
