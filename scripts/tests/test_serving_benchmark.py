@@ -135,7 +135,7 @@ def test_the_worse_of_few_and_many_connections_decides():
         + [measured("noop", 0, case=case, per_cpu_second=100) for case in cases]
     )
 
-    goal = next(goal for goal in all_goals(summary) if "linear" in goal.what and "no-op" in goal.what)
+    goal = next(goal for goal in all_goals(summary) if "linear" in goal.what and "share" in goal.what)
 
     assert goal.measured(summary).number == 0.6
     assert goal.is_met(summary) is False
