@@ -22,7 +22,6 @@ CONNECTIONS = (8, 64)
 ALWAYS = ["boucle", "naive", "noop"]
 UPLOAD_SECONDS = 300.0
 STEADY_RATE = 200
-STEADY_SECONDS = 8.0
 SWAPS_EVERY_SECONDS = 0.5
 
 
@@ -141,7 +140,7 @@ def _disturb(lab: Lab, home: Home, number: int) -> None:
 
         def measure(case: str) -> None:
             where = place("disturbance", "boucle", case, number)
-            lab.measure(where, lambda: steady.ask(url, request, STEADY_RATE, STEADY_SECONDS), server)
+            lab.measure(where, lambda: steady.ask(url, request, STEADY_RATE, 2 * lab.effort.seconds), server)
 
         measure("quiet")
         with _swapping(server):
