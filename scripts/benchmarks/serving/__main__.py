@@ -42,7 +42,7 @@ WHOLE = Effort(
 
 def main(
     quick: Annotated[bool, typer.Option(help="One short round, small tables: a look, not a proof.")] = False,
-    only: Annotated[str, typer.Option(help="Servers, by comma: boucle,naive,noop,mlflow,bentoml,…")] = "",
+    only: Annotated[str, typer.Option(help="Servers, by comma, beside Boucle: naive,noop,mlflow,bentoml,…")] = "",
     scenario: Annotated[str, typer.Option(help=f"Scenarios, by comma: {','.join(SCENARIOS)}")] = "",
     output: Annotated[Path, typer.Option(help="Where the table, the plot and the JSON go.")] = Path("bench"),
     folder: Annotated[Path, typer.Option(help="Where it works, and installs the other tools.")] = Path(".bench"),
@@ -53,7 +53,7 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     machine.adopt_orphans()
     folder = folder.resolve()
-    contenders = _chosen(all_contenders(folder), only, "server")
+    contenders = _chosen(all_contenders(folder), only and f"boucle,{only}", "server")
     scenarios = _chosen(SCENARIOS, scenario, "scenario")
     effort, work = QUICK if quick else WHOLE, folder / "run"
     shutil.rmtree(work, ignore_errors=True)
@@ -63,16 +63,18 @@ def main(
         lab.material.make(list(effort.models))
         for name, measure in scenarios.items():
             lab.say(f"scenario: {name}")
-            measure(lab)
+            with lab.attempt(name, "boucle"):
+                measure(lab)
     finally:
         machine.end_everything()
+        shutil.rmtree(lab.material.folder, ignore_errors=True)
         # Also what an interrupted run has measured: the rest of its table says so.
         if lab.measurements:
             _write(lab, output, folder)
 
 
 def _write(lab: Lab, output: Path, folder: Path) -> None:
-    installed = {name: environments.packages(folder / name) for name in PEERS if name in lab.contenders}
+    installed = {name: environments.packages(folder / name) for name in ("naive", *PEERS) if name in lab.contenders}
     run = Run(
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         commit=os.environ.get("BOUCLE_GIT_COMMIT", "unknown")[:12],

@@ -74,8 +74,8 @@ def _introduction(run: Run) -> str:
     return (
         f"`{run.command}` on {run.made_at}, commit {run.commit}: {where}; {libraries}. Server on one core, load on "
         "another; breast cancer, 30 named fields; the rounds of all servers interleaved, medians shown. Ratios are of "
-        "requests per CPU second of the server's processes unless they say otherwise. The other tools call "
-        "scikit-learn as their documentation shows; what Boucle calls stands in its manifest."
+        "requests per CPU second of the server's processes unless they say otherwise. naive and the other "
+        "tools call scikit-learn; Boucle calls the scorer that it has compiled from its own model, all checks on."
     )
 
 

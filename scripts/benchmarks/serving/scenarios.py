@@ -185,9 +185,9 @@ def feedback(lab: Lab) -> None:
             _give(lab, lab.material.home("linear"), "SQLite", number)
     if postgresql.installed() is None:
         return
-    with postgresql.running() as server:
+    with lab.attempt("feedback", "boucle"), postgresql.running() as server:
         for number in lab.rounds:
-            with lab.attempt("feedback", "boucle"), server.database() as url:
+            with server.database() as url:
                 _give(lab, lab.material.home("linear", url), "PostgreSQL", number)
 
 

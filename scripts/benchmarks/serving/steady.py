@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from scripts.benchmarks.serving.load import Answers
-from scripts.benchmarks.serving.server import Request
+from scripts.benchmarks.serving.server import Request, ServerFailed
 
 CONNECTIONS = 64
 PATIENCE_SECONDS = 30.0
@@ -45,6 +45,8 @@ class _Steady:
             task.cancel()
         while not self._free.empty():
             self._free.get_nowait()[1].close()
+        if not self._latencies:
+            raise ServerFailed(f"none of {len(asked):,} requests was answered")
         p50, p99 = 1000 * np.quantile(self._latencies, (0.5, 0.99))
         return Answers(len(self._latencies), seconds, float(p50), float(p99), self._errors + len(late))
 
