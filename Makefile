@@ -33,7 +33,7 @@ INSTALLED := .venv/installed
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(INSTALLED): pyproject.toml uv.lock $(wildcard */pyproject.toml */*/pyproject.toml)
 	@command -v uv >/dev/null || { $(PYTHON) -m venv .venv && pip install --quiet uv==$(UV_VERSION); } || \
@@ -101,17 +101,22 @@ e2e: $(INSTALLED) system-packages ## Test the whole stack in Docker Compose, in 
 test: $(INSTALLED) system-packages ## Run every test that needs no Docker
 	pytest
 
-# What the tests need of Debian: a browser, and a database server that they start by themselves.
+# What the tests and the benchmark need of Debian: a browser, a database server that they start by themselves, a load.
 .PHONY: system-packages
 system-packages:
 	@missing=$$(command -v chromium >/dev/null || echo chromium; \
+		command -v wrk >/dev/null || echo wrk; \
 		test -n "$(wildcard /usr/lib/postgresql/*/bin/initdb)" || echo postgresql); \
 	test -z "$$missing" || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
 		echo "installing for the tests:" $$missing && { apt-get update -qq && apt-get install -y -qq $$missing; } >/dev/null; } || \
 		echo "Some tests will be skipped (Debian: apt-get install" $$missing")"
 
 .PHONY: bench
-bench: $(INSTALLED) ## Measure what the loop costs, as ratios within one run
+bench: $(INSTALLED) system-packages ## Measure serving beside other tools; OPTIONS="--quick --only boucle,naive,noop"
+	python -m scripts.benchmarks.serving $(OPTIONS)
+
+.PHONY: bench-training
+bench-training: $(INSTALLED) ## Measure what a long history and a training run cost, as ratios within one run
 	python -m scripts.benchmarks.loop
 	python -m scripts.benchmarks.retraining $(OPTIONS)
 
@@ -137,4 +142,4 @@ format: $(INSTALLED) ## Format the code, and mend what the linter can
 .PHONY: clean
 clean: ## Forget data, artifacts and what the tests left; the environment stays
 	find data artifacts -mindepth 1 ! -name README.md -delete
-	rm -rf screenshots backtest .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf screenshots backtest bench .bench/run .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

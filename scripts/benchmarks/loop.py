@@ -1,6 +1,6 @@
 """What the loop costs, as ratios within one run: feedback on a long history, predictions beside a training run.
 
-Run by `make bench`. Seconds depend on the machine; the ratios should not.
+Run by `make bench-training`. Seconds depend on the machine; the ratios should not.
 """
 
 import sqlite3

@@ -1,6 +1,6 @@
 """What a training run costs in seconds and memory, with ten times the rows each time.
 
-Run by `make bench`. Seconds depend on the machine and on who shares it; megabytes and ratios hardly do.
+Run by `make bench-training`. Seconds depend on the machine and on who shares it; megabytes and ratios hardly do.
 """
 
 import json
