@@ -256,10 +256,8 @@ def _trees(trees: "_Ensemble", sight: _Sight) -> dict[str, Any]:
         return arrays | {"onnx": _onnx(nodes, trees.targets, len(trees.base))}
     return arrays | {
         "onnx": _onnx(trees.nodes, trees.targets, len(trees.base)),
-        "shift": sight.shift,
-        "scale": sight.scale,
-        "rotation": sight.rotation.matrix,
-        "offset": sight.rotation.offset,
+        "rotation": sight.rotation.matrix / sight.scale[:, None],
+        "offset": sight.rotation.offset - (sight.shift / sight.scale) @ sight.rotation.matrix,
         "is_single": np.array(sight.precision is np.float32),
     }
 

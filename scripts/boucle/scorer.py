@@ -162,8 +162,7 @@ class Trees:
     def _rotated(self, rows: FloatArray) -> FloatArray:
         """What trees on a few components see; on all of them the compiler has moved the thresholds instead."""
         arrays = self._arrays
-        seen = (rows - arrays["shift"]) / arrays["scale"] @ arrays["rotation"] + arrays["offset"]
-        seen = np.rint(seen * DECIMALS) / DECIMALS
+        seen = np.rint((rows @ arrays["rotation"] + arrays["offset"]) * DECIMALS) / DECIMALS
         # A forest compares in single precision.
         return np.asarray(seen.astype(np.float32).astype(np.float64) if arrays["is_single"] else seen)
 
