@@ -24,7 +24,7 @@ QUICK = Effort(
     seconds=2,
     patience_seconds=0,
     models=("linear",),
-    rows=(5_000, 50_000),
+    rows=(20_000, 200_000),
     history=(1_000, 50_000),
     retraining_rows=2_000,
 )
