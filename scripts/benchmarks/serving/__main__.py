@@ -1,7 +1,6 @@
 """Run by `make bench`: every server side by side, in one run; writes bench/bench.md, bench.png and bench.json."""
 
 import os
-import shlex
 import shutil
 import signal
 import sys
@@ -25,7 +24,7 @@ QUICK = Effort(
     seconds=2,
     patience_seconds=0,
     models=("linear",),
-    rows=(5_000, 50_000),
+    rows=(20_000, 200_000),
     history=(1_000, 50_000),
     retraining_rows=2_000,
 )
@@ -70,15 +69,22 @@ def main(
         shutil.rmtree(lab.material.folder, ignore_errors=True)
         # Also what an interrupted run has measured: the rest of its table says so.
         if lab.measurements:
-            _write(lab, output, folder)
+            _write(lab, output, folder, _command(quick, only, scenario))
 
 
-def _write(lab: Lab, output: Path, folder: Path) -> None:
+def _command(quick: bool, only: str, scenario: str) -> str:
+    """How the run is repeated, wherever its output went."""
+    named = [f"--{name} {value}" for name, value in (("only", only), ("scenario", scenario)) if value]
+    options = [*(["--quick"] if quick else []), *named]
+    return f'make bench OPTIONS="{" ".join(options)}"' if options else "make bench"
+
+
+def _write(lab: Lab, output: Path, folder: Path, command: str) -> None:
     installed = {name: environments.packages(folder / name) for name in ("naive", *PEERS) if name in lab.contenders}
     run = Run(
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         commit=os.environ.get("BOUCLE_GIT_COMMIT", "unknown")[:12],
-        command=" ".join(["make bench", *([f'OPTIONS="{shlex.join(sys.argv[1:])}"'] if sys.argv[1:] else [])]),
+        command=command,
         machine=machine.description(),
         titles={name: contender.title for name, contender in lab.contenders.items()},
         measurements=lab.measurements,

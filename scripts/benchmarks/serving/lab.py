@@ -41,6 +41,14 @@ class Effort:
     retraining_rows: int
 
 
+@dataclass(frozen=True)
+class Start:
+    """Seconds until the first answer, and the share of the machine that others used meanwhile."""
+
+    seconds: float
+    others: float
+
+
 @dataclass
 class Lab:
     """Everything that a scenario needs."""
@@ -65,12 +73,13 @@ class Lab:
         return taking_part[::-1] if number % 2 else taking_part
 
     @contextmanager
-    def serving(self, launch: Launch, request: Request, core: int | None) -> Iterator[tuple[Server, float]]:
-        """A server that has answered, and after how many seconds."""
-        with running(launch, self.logs / f"{launch.port or 'trainer'}.log", core) as server:
-            seconds = server.first_answer(request)
+    def serving(self, launch: Launch, request: Request, core: int | None) -> Iterator[tuple[Server, Start]]:
+        """A server that has answered, and how long that took."""
+        with running(launch, self.logs / f"{launch.port}.log", core) as server:
+            with machine.watched() as others:
+                seconds = server.first_answer(request)
             server.family()
-            yield server, seconds
+            yield server, Start(seconds, others.share)
 
     @contextmanager
     def warm(

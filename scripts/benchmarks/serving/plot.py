@@ -97,7 +97,7 @@ def _models(run: Run) -> Panel | None:
         axis.axhline(0.7, color=LIMIT, linewidth=1.5, label="goal, linear: 70 %")
         axis.axhline(0.45, color=LIMIT, linewidth=1.5, linestyle=":", label="goal, the others: 45 %")
         labels = [f"{model}\n{connections}" for model, connections in (case.split(", ") for case in cases)]
-        axis.set_xticks(range(len(cases)), labels)
+        axis.set_xticks(range(len(cases)), labels, fontsize=8)
         axis.set_ylim(0, max(1.0, *(1.1 * share for share in shares.values())))
         axis.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         axis.set_title("Share of the bare no-op, per CPU second")

@@ -73,9 +73,8 @@ def cold(lab: Lab) -> None:
             with lab.attempt("cold start", name):
                 request, launch = contender.request(lab.material), contender.launch(lab.material, "linear", 1)
                 machine.settle(lab.effort.patience_seconds)
-                with machine.watched() as others, lab.serving(launch, request, None) as (_, seconds):
-                    pass
-                lab.record(place("cold start", name, "linear", number), {"seconds": seconds}, others.share)
+                with lab.serving(launch, request, None) as (_, start):
+                    lab.record(place("cold start", name, "linear", number), {"seconds": start.seconds}, start.others)
 
 
 def workers(lab: Lab) -> None:
@@ -233,16 +232,17 @@ def history(lab: Lab) -> None:
         homes[rows] = lab.material.home("linear")
         loop.grow(homes[rows], rows)
     for number in range(min(lab.effort.rounds, 2)):
-        for rows, home in homes.items():
+        for rows in lab.effort.history[:: -1 if number % 2 else 1]:
             with lab.attempt("history", "boucle"):
-                _remember(lab, home, rows, number)
+                _remember(lab, homes[rows], rows, number)
 
 
 def _remember(lab: Lab, home: Home, rows: int, number: int) -> None:
     predict = Request("/predict", lab.material.file("named.json"))
     give = Request("/feedback", lab.material.file("feedback.json"))
-    with lab.serving(material.serving(home), predict, lab.cores.server) as (server, seconds):
-        lab.say(f"a server with {rows:,} rows of feedback answered after {seconds:.1f} s")
+    with lab.serving(material.serving(home), predict, lab.cores.server) as (server, start):
+        seconds = {"seconds": start.seconds}
+        lab.record(place("start", "boucle", f"{rows:,} rows of feedback", number), seconds, start.others)
         for what, request in (("predict", predict), ("feedback", give)):
             load.saturate(server.launch.url, request, 8, 1, lab.cores.load)
             where = place("history", "boucle", f"{what}, {rows:,} rows", number)
