@@ -175,13 +175,7 @@ class Artifacts:
 
     def load_served(self) -> ServedVersion:
         """The version in charge, verified as `load_champion` does, ready to serve."""
-        manifest = self._champion_manifest()
-        if scorer.FILE not in manifest.files:
-            version = self._load(manifest)
-            return ServedVersion(manifest, version.embedding, PickledScorer(version))
-        arrays = scorer.read(self._verified(manifest)[scorer.FILE])
-        embedding = CompiledEmbedding(manifest.preparation_id, manifest.contract, arrays)
-        return ServedVersion(manifest, embedding, Scorer(manifest.contract, arrays))
+        return self._load_served(self._champion_manifest())
 
     def champion(self) -> Promotion:
         """Where champion.json points.
@@ -238,7 +232,7 @@ class Artifacts:
             ChampionMoved: when another version is in charge by now.
             ModelNotFound, CorruptArtifact: when the version cannot be loaded; the pointer stays.
         """
-        self.load(version)
+        self._load_served(self.manifest(version))  # as every worker will
         with self._lock():
             current = self._current()
             if current and current.version == version:
@@ -309,6 +303,14 @@ class Artifacts:
         for aside in self.root.glob(f"{WRITING}*"):
             if time.time() - aside.stat().st_mtime > ABANDONED_AFTER_SECONDS:
                 shutil.rmtree(aside, ignore_errors=True)
+
+    def _load_served(self, manifest: Manifest) -> ServedVersion:
+        if scorer.FILE not in manifest.files:
+            version = self._load(manifest)
+            return ServedVersion(manifest, version.embedding, PickledScorer(version))
+        arrays = scorer.read(self._verified(manifest)[scorer.FILE])
+        embedding = CompiledEmbedding(manifest.preparation_id, manifest.contract, arrays)
+        return ServedVersion(manifest, embedding, Scorer(manifest.contract, arrays))
 
     def _load(self, manifest: Manifest) -> ModelVersion:
         from boucle.embedding import Embedding
