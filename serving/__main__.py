@@ -1,11 +1,15 @@
 """Start the API: `python -m serving`."""
 
+import gc
+import importlib
 import logging
+import multiprocessing
 import os
 import sys
 import tempfile
 
 import uvicorn
+from uvicorn import _subprocess
 
 from boucle.config import Places, load_project
 from boucle.errors import BoucleError
@@ -27,6 +31,7 @@ def main() -> None:
         sys.exit(str(error))
     if store.feedback.repair_projection():
         log.warning("prod_data.csv differed from the feedback table and was rebuilt")
+    store.close()
     with tempfile.TemporaryDirectory(prefix="boucle-metrics-") as folder:
         # Workers share their metrics through this folder; prometheus_client reads the variable when it is imported.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
@@ -41,7 +46,16 @@ def main() -> None:
             log_level="warning",
             access_log=False,
         )
+        _preload()
         Workers(config, [config.bind_socket()]).run()
+
+
+def _preload() -> None:
+    """Import the application once, for all workers: they start as copies of this process and share its memory."""
+    importlib.import_module("serving.api")
+    # uvicorn has no setting for it; its own way, a fresh interpreter a worker, imports everything again in each.
+    _subprocess.spawn = multiprocessing.get_context("fork")  # type: ignore[assignment]
+    gc.freeze()  # else the first collection in a worker would write to every object, and so copy its page
 
 
 if __name__ == "__main__":

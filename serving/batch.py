@@ -5,7 +5,7 @@ import io
 from codecs import BOM_UTF8, getincrementaldecoder
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from tempfile import SpooledTemporaryFile
 from time import perf_counter
 from typing import IO, Any
@@ -17,7 +17,7 @@ from uuid_utils import uuid7
 from boucle.contract import Boolean, Cell, Contract, Feature, Label, Number, Record, show
 from boucle.errors import FieldError, InvalidRecord
 from serving.bodies import parse_json, wrong_body
-from serving.predictor import Predictor, Values
+from serving.predictor import Predictor, Reader, Values
 from serving.problems import BodyTooLarge, UnsupportedBody, field_problems
 
 CSV, NDJSON, JSON = "text/csv", ("application/x-ndjson", "application/jsonl"), "application/json"
@@ -25,6 +25,7 @@ MEDIA_TYPES = (JSON, NDJSON[0], CSV)
 SEPARATORS = ",;\t|"
 CHUNK_ROWS = 500
 IN_MEMORY_BYTES = 1_000_000
+Cells = list[str] | InvalidRecord  # a line of CSV, or why it is none
 TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -165,35 +166,67 @@ def _csv_chunks(file: IO[bytes], contract: Contract) -> Iterator[Chunk]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     header = text.readline()
     text.seek(0)
-    lines = csv.reader(text, delimiter=max(SEPARATORS, key=header.count))
+    separator = max(SEPARATORS, key=header.count)
+    lines = csv.reader(text, delimiter=separator)
     try:
         columns = [name.strip() for name in next((line for line in lines if line), [])]
-        if not columns:
-            raise wrong_body("is empty: give a header line with the columns, then one line per row")
-        _check_header(columns, contract)
     except csv.Error as error:
         raise wrong_body(f"is not CSV: {error}") from error
-    return _cells(lines, columns, contract)
+    if not columns:
+        raise wrong_body("is empty: give a header line with the columns, then one line per row")
+    _check_header(columns, contract)
+    if separator == "," and all(isinstance(one, Number) and not one.nullable for one in contract.features):
+        return _numbers_by_line(text, columns, contract)
+    return _by_cells(lines, columns, contract)
 
 
-def _cells(lines: Iterator[list[str]], columns: list[str], contract: Contract) -> Iterator[Chunk]:
-    reader = _CsvReader(columns, contract)
-    taken: list[list[str]] = []
+def _numbers_by_line(text: Iterator[str], columns: list[str], contract: Contract) -> Iterator[Chunk]:
+    """A line of numbers is an array of JSON but for its brackets, and read so in a fifth of the time."""
+    read, reader = Reader(contract, columns), _CsvReader(columns, contract)
+    lines = (_line(line, text, read, reader) for line in text)
+    filled = (line for line in lines if line is not None)
+    while taken := list(islice(filled, CHUNK_ROWS)):
+        yield Chunk([row for row, _ in taken], {position: said for position, (_, said) in enumerate(taken) if said})
+
+
+def _line(
+    line: str, text: Iterator[str], read: Reader, reader: "_CsvReader"
+) -> tuple[Values | InvalidRecord, list[str]] | None:
     try:
-        for line in lines:
-            if line:
-                taken.append(line)
-            if len(taken) == CHUNK_ROWS:
-                yield reader.chunk(taken)
-                taken = []
-    except csv.Error as error:
+        return read(f"[{line}]")
+    except msgspec.MsgspecError:  # quoted, spelt otherwise, or wrong
+        try:
+            cells = next(csv.reader(chain([line], text)), [])  # a quoted cell may go on in the next lines
+        except csv.Error as error:
+            return _no_csv(error), []
+        if not cells:
+            return None
+        chunk = reader.by_row([cells])
+        return chunk.rows[0], chunk.warnings.get(0, [])
+
+
+def _by_cells(lines: Iterator[list[str]], columns: list[str], contract: Contract) -> Iterator[Chunk]:
+    reader = _CsvReader(columns, contract)
+    filled = _filled(lines)
+    while taken := list(islice(filled, CHUNK_ROWS)):
         yield reader.chunk(taken)
-        yield Chunk(
-            [InvalidRecord([FieldError("row", "", f"is not CSV, and the rows behind it are not read: {error}")])]
-        )
-        return
-    if taken:
-        yield reader.chunk(taken)
+
+
+def _filled(lines: Iterator[list[str]]) -> Iterator[Cells]:
+    while True:
+        try:
+            line = next(lines, None)
+        except csv.Error as error:
+            yield _no_csv(error)
+            continue
+        if line is None:
+            return
+        if line:
+            yield line
+
+
+def _no_csv(error: csv.Error) -> InvalidRecord:
+    return InvalidRecord([FieldError("row", "", f"is not CSV: {error}")])
 
 
 class _CsvReader:
@@ -205,14 +238,16 @@ class _CsvReader:
         self._features = [(columns.index(feature.name), feature) for feature in contract.features]
         self._missing = frozenset({"", *contract.missing_values})
 
-    def chunk(self, lines: Sequence[list[str]]) -> Chunk:
+    def chunk(self, lines: Sequence[Cells]) -> Chunk:
         """The rows of some lines."""
         try:
             return self._by_column(lines)
         except ValueError:
-            return self._by_row(lines)
+            return self.by_row(lines)
 
-    def _by_column(self, lines: Sequence[list[str]]) -> Chunk:
+    def _by_column(self, lines: Sequence[Cells]) -> Chunk:
+        if any(isinstance(line, InvalidRecord) for line in lines):
+            raise ValueError("a line is no CSV")
         cells = list(zip(*lines, strict=True))
         if len(cells) != len(self._columns):
             raise ValueError(len(cells))
@@ -258,7 +293,8 @@ class _CsvReader:
             raise ValueError(feature.name)
         return values, (array < feature.minimum) | (array > feature.maximum)
 
-    def _by_row(self, lines: Sequence[list[str]]) -> Chunk:
+    def by_row(self, lines: Sequence[Cells]) -> Chunk:
+        """The rows of some lines, each with all its mistakes."""
         rows: list[Values | InvalidRecord] = []
         warnings = {}
         for position, cells in enumerate(lines):
@@ -272,7 +308,9 @@ class _CsvReader:
                 warnings[position] = said
         return Chunk(rows, warnings)
 
-    def _record(self, cells: list[str]) -> Record:
+    def _record(self, cells: Cells) -> Record:
+        if isinstance(cells, InvalidRecord):
+            raise cells
         if len(cells) != len(self._columns):
             message = f"has {len(cells)} cells, the header line has {len(self._columns)}"
             raise InvalidRecord([FieldError("row", "", message)])

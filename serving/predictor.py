@@ -1,6 +1,7 @@
 """A version ready to answer: its decoder, its scorer, and the form of its answers."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 from time import perf_counter
 from typing import Annotated, Any, Literal
 
@@ -40,8 +41,7 @@ class Predictor:
         target = version.contract.target
         self.classes = [label_name(label) for label in target.classes] if isinstance(target, Classes) else []
         self.source = PredictionSource(self.name, "champion", version.contract.names, tuple(self.classes))
-        self._decode_usual = _decoder(version.contract, is_usual=True)
-        self._decode_allowed = _decoder(version.contract, is_usual=False)
+        self._read = Reader(version.contract)
         self._row = version.scorer.row
         self.decode = target.decode
         self._journal = journal
@@ -54,11 +54,7 @@ class Predictor:
         Raises:
             msgspec.MsgspecError: at the first mistake; `Contract.validate_json` names them all.
         """
-        try:
-            return msgspec.structs.astuple(self._decode_usual(body)), []
-        except msgspec.ValidationError:
-            values = msgspec.structs.astuple(self._decode_allowed(body))
-            return values, self.contract.surprises(self.record(values))
+        return self._read(body)
 
     def read_or_explain(self, body: bytes) -> tuple[Values, list[str]]:
         """As `read`.
@@ -91,13 +87,42 @@ class Predictor:
         return Answer(prediction_id, prediction, probabilities, self.name, warnings), seconds
 
 
-def _decoder(contract: Contract, *, is_usual: bool) -> Any:  # a decoder of a class that is made here
-    """Decodes a datum that the contract allows; or a usual one, within all that the reference rows showed."""
-    fields = [
-        (f"f{position}", _type_of(feature, is_usual), msgspec.field(name=feature.name))
-        for position, feature in enumerate(contract.features)
-    ]
-    return msgspec.json.Decoder(msgspec.defstruct("Datum", fields, forbid_unknown_fields=True, gc=False)).decode
+class Reader:
+    """Reads one datum from JSON: an object, or, given the order of its ``columns``, an array."""
+
+    def __init__(self, contract: Contract, columns: Sequence[str] | None = None) -> None:
+        self._contract = contract
+        order = [*(columns or contract.names)]
+        positions = [order.index(name) for name in contract.names]
+        self._in_order = itemgetter(*positions) if positions != sorted(positions) else None
+        self._usual, self._allowed = (self._decoder(columns, is_usual) for is_usual in (True, False))
+
+    def __call__(self, text: bytes | str) -> tuple[Values, list[str]]:
+        """The typed values in the contract's order, and the warnings that they deserve.
+
+        Raises:
+            msgspec.MsgspecError: at the first mistake.
+        """
+        try:
+            return self._values(self._usual(text)), []
+        except msgspec.ValidationError:
+            values = self._values(self._allowed(text))
+            record = dict(zip(self._contract.names, values, strict=True))
+            return values, self._contract.surprises(record)
+
+    def _values(self, datum: msgspec.Struct) -> Values:
+        values = msgspec.structs.astuple(datum)
+        return values if self._in_order is None else self._in_order(values)
+
+    def _decoder(self, columns: Sequence[str] | None, is_usual: bool) -> Any:  # of a class that is made here
+        """Decodes what the contract allows; or what is usual, within all that the reference rows showed."""
+        fields = {
+            feature.name: (f"f{position}", _type_of(feature, is_usual), msgspec.field(name=feature.name))
+            for position, feature in enumerate(self._contract.features)
+        }
+        order = [fields[name] for name in columns or self._contract.names]
+        datum = msgspec.defstruct("Datum", order, forbid_unknown_fields=True, array_like=columns is not None, gc=False)
+        return msgspec.json.Decoder(datum).decode
 
 
 def _type_of(feature: Feature, is_usual: bool) -> Any:  # a type that msgspec understands

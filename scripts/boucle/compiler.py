@@ -23,11 +23,12 @@ from boucle.arrays import FloatArray
 from boucle.contract import Category, Contract, Quantity, Record
 from boucle.embedding import Embedding
 from boucle.models import Model
-from boucle.scorer import CompiledEmbedding, Scorer, dump
+from boucle.scorer import DECIMALS, CompiledEmbedding, Scorer, dump
 
 AGREEMENT = 1e-5
 """The largest difference of two probabilities, or of two quantities in units of the target's range, that is allowed."""
 CHUNK = 10_000
+BISECTIONS = 80  # from any interval to two neighbouring doubles
 OPSETS = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
 
 
@@ -146,9 +147,9 @@ def _head(embedding: Embedding, model: Model) -> dict[str, Any]:
         case MLPClassifier() | MLPRegressor():
             return _network(last, _seen(_scaling(embedding), embedding, before), unit)
         case RandomForestClassifier() | RandomForestRegressor():
-            return _columns_of_trees(embedding, before) | _forest(last)
+            return _trees(_forest(last), _Sight.of(embedding, before, np.float32))
         case HistGradientBoostingClassifier() | HistGradientBoostingRegressor():
-            return _columns_of_trees(embedding, before) | _boosting(last)
+            return _trees(_boosting(last), _Sight.of(embedding, before, np.float64))
     raise NotCompilable(f"{type(last).__name__} has no compiled form")
 
 
@@ -206,41 +207,88 @@ def _network(estimator: Any, seen: _Affine, unit: _Affine) -> dict[str, Any]:
     return arrays
 
 
-def _columns_of_trees(embedding: Embedding, before: Sequence[Any]) -> dict[str, Any]:
-    """What trees compare: rotated there and back again, the scaled columns are themselves."""
-    width = len(embedding.projector.mean_)
-    seen = _seen(_Affine(np.eye(width), np.zeros(width)), embedding, before)
-    is_unchanged = np.allclose(seen.matrix, np.eye(*seen.matrix.shape), atol=1e-12)
-    is_unchanged = is_unchanged and np.allclose(seen.offset, 0, atol=1e-12)
-    shift, scale = _shift_and_scale(embedding)
-    rotation = np.empty((0, 0)) if is_unchanged else seen.matrix
-    return {"shift": shift, "scale": scale, "rotation": rotation, "offset": seen.offset}
+@dataclass(frozen=True)
+class _Sight:
+    """How trees see a version's columns: scaled, rotated, rounded to nine decimals, in the precision they compare in.
+
+    ``rotation`` is None when scaled columns come back as they were, which they do when all components were kept.
+    """
+
+    shift: FloatArray
+    scale: FloatArray
+    rotation: _Affine | None
+    precision: type[np.floating[Any]]
+
+    @classmethod
+    def of(cls, embedding: Embedding, before: Sequence[Any], precision: type[np.floating[Any]]) -> "_Sight":
+        width = len(embedding.projector.mean_)
+        seen = _seen(_Affine(np.eye(width), np.zeros(width)), embedding, before)
+        is_unchanged = seen.matrix.shape == (width, width) and np.allclose(seen.matrix, np.eye(width), atol=1e-12)
+        is_unchanged = is_unchanged and np.allclose(seen.offset, 0, atol=1e-12)
+        return cls(*_shift_and_scale(embedding), None if is_unchanged else seen, precision)
+
+    def seen(self, values: FloatArray, feature: Any) -> FloatArray:
+        """What trees see of values of one column each."""
+        scaled = (values - self.shift[feature]) / self.scale[feature]
+        return np.asarray(np.rint(scaled * DECIMALS) / DECIMALS).astype(self.precision).astype(np.float64)
+
+    def thresholds(self, feature: Any, seen: FloatArray) -> FloatArray:
+        """For thresholds of what is seen, the largest doubles of the columns themselves that are not above them.
+
+        So the trees need no scaled columns, and still send every row where scikit-learn does: found by bisection,
+        as what is seen only rises with the column.
+        """
+        guess = seen * self.scale[feature] + self.shift[feature]
+        # Wider than rounding, single precision and the guess's own error can move it.
+        reach = self.scale[feature] * (1e-8 + 1e-6 * np.abs(seen)) + 1e-12 * np.abs(guess)
+        below, above = guess - reach, guess + reach
+        for _ in range(BISECTIONS):
+            middle = below + (above - below) / 2
+            is_left = self.seen(middle, feature) <= seen
+            below, above = np.where(is_left, middle, below), np.where(is_left, above, middle)
+        return np.asarray(below)
 
 
-def _forest(estimator: Any) -> dict[str, Any]:
-    trees = [_of_forest(member.tree_) for member in estimator.estimators_]
-    n_scores = trees[0]["weights"].shape[1]
-    return _named("trees", "identity") | {
-        "onnx": _ensemble(trees, [range(n_scores)] * len(trees), n_scores),
-        "is_single": np.array(True),
-        "base": np.zeros(n_scores),
-        "divisor": np.array(float(len(trees))),
+def _trees(trees: "_Ensemble", sight: _Sight) -> dict[str, Any]:
+    arrays = _named("trees", trees.link) | {"base": trees.base, "divisor": np.array(trees.divisor)}
+    if sight.rotation is None:
+        nodes = [node | {"threshold": sight.thresholds(node["feature"], node["threshold"])} for node in trees.nodes]
+        return arrays | {"onnx": _onnx(nodes, trees.targets, len(trees.base))}
+    return arrays | {
+        "onnx": _onnx(trees.nodes, trees.targets, len(trees.base)),
+        "shift": sight.shift,
+        "scale": sight.scale,
+        "rotation": sight.rotation.matrix,
+        "offset": sight.rotation.offset,
+        "is_single": np.array(sight.precision is np.float32),
     }
 
 
-def _boosting(estimator: Any) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Ensemble:
+    """Trees whose leaves are summed, then divided and added to ``base`` (n_scores,)."""
+
+    nodes: Sequence[dict[str, Any]]
+    targets: Sequence[Sequence[int]]
+    base: FloatArray
+    divisor: float
+    link: str
+
+
+def _forest(estimator: Any) -> _Ensemble:
+    nodes = [_of_forest(member.tree_) for member in estimator.estimators_]
+    n_scores = nodes[0]["weights"].shape[1]
+    return _Ensemble(nodes, [range(n_scores)] * len(nodes), np.zeros(n_scores), float(len(nodes)), "identity")
+
+
+def _boosting(estimator: Any) -> _Ensemble:
     n_scores = estimator.n_trees_per_iteration_
-    several = ("two classes" if n_scores == 1 else "softmax") if hasattr(estimator, "classes_") else "identity"
-    if several == "identity" and estimator.loss not in ("squared_error", "absolute_error", "quantile"):
+    link = ("two classes" if n_scores == 1 else "softmax") if hasattr(estimator, "classes_") else "identity"
+    if link == "identity" and estimator.loss not in ("squared_error", "absolute_error", "quantile"):
         raise NotCompilable(f"the link of loss={estimator.loss!r} has no compiled form")
-    trees = [_of_boosting(member.nodes) for iteration in estimator._predictors for member in iteration]
-    targets = [[number % n_scores] for number in range(len(trees))]
-    return _named("trees", several) | {
-        "onnx": _ensemble(trees, targets, n_scores),
-        "is_single": np.array(False),
-        "base": np.ravel(estimator._baseline_prediction),
-        "divisor": np.array(1.0),
-    }
+    nodes = [_of_boosting(member.nodes) for iteration in estimator._predictors for member in iteration]
+    targets = [[number % n_scores] for number in range(len(nodes))]
+    return _Ensemble(nodes, targets, np.ravel(estimator._baseline_prediction), 1.0, link)
 
 
 def _of_forest(tree: Any) -> dict[str, Any]:
@@ -267,7 +315,7 @@ def _of_boosting(nodes: Any) -> dict[str, Any]:
     }
 
 
-def _ensemble(trees: Sequence[dict[str, Any]], targets: Sequence[Sequence[int]], n_scores: int) -> Any:
+def _onnx(trees: Sequence[dict[str, Any]], targets: Sequence[Sequence[int]], n_scores: int) -> Any:
     """One ONNX operator that sums the leaves.
 
     In and thresholds are doubles, since rounded ones would send rows elsewhere; the sums come out in single precision.

@@ -155,7 +155,7 @@ class PromotionSection(Section):
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.02
     strict: bool = False
     level: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    exam_rows: Annotated[int, Field(ge=20)] = 2_000
+    exam_rows: Annotated[int, Field(ge=20)] = 1_000
 
 
 class RetentionSection(Section):

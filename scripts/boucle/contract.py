@@ -108,7 +108,7 @@ class Classes(BaseModel, frozen=True):
 
     def decode(self, output: Sequence[float]) -> Label:
         """The most probable class of one row of a model's outputs."""
-        return self.classes[max(range(len(output)), key=output.__getitem__)]
+        return self.classes[output.index(max(output))]
 
     def may_become_class(self, value: object) -> bool:
         """Whether ``value`` is no class but of the classes' own type: true labels can be of a class not seen yet."""

@@ -17,6 +17,7 @@ from boucle.contract import Cell, Contract, Record
 from boucle.encoding import Columns
 
 FILE = "scorer.npz"
+SCORES = ["scores"]  # the output of the ONNX graph
 DECIMALS = 1e9  # boucle.models rounds what trees see to nine decimals
 
 Arrays = Mapping[str, Any]  # NumPy arrays of several types, by name
@@ -144,24 +145,27 @@ class Trees:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         session = onnxruntime.InferenceSession(arrays["onnx"].tobytes(), options, providers=["CPUExecutionProvider"])
         self._run = session.run
-        self._shift, self._scale = arrays["shift"], arrays["scale"]
-        self._rotation = arrays["rotation"] if arrays["rotation"].size else None
-        self._offset = arrays["offset"]
-        self._is_single = bool(arrays["is_single"])
+        self._arrays = arrays
         self._base, self._divisor = arrays["base"], float(arrays["divisor"])
+        self._base_list: list[float] = self._base.tolist()
 
     def row(self, columns: Columns, row: Row) -> list[float]:
-        scores: list[float] = self.matrix(columns.dense(*row).reshape(1, -1))[0].tolist()
-        return scores
+        sums = self._sums(columns.dense(*row).reshape(1, -1))[0].tolist()
+        return [total / self._divisor + base for total, base in zip(sums, self._base_list, strict=True)]
 
     def matrix(self, rows: FloatArray) -> FloatArray:
-        seen = (rows - self._shift) / self._scale
-        if self._rotation is not None:
-            seen = seen @ self._rotation + self._offset
+        return np.asarray(self._sums(rows).astype(np.float64) / self._divisor + self._base)
+
+    def _sums(self, rows: FloatArray) -> Any:  # single precision: ONNX knows no other for them
+        return self._run(SCORES, {"rows": self._rotated(rows) if "rotation" in self._arrays else rows})[0]
+
+    def _rotated(self, rows: FloatArray) -> FloatArray:
+        """What trees on a few components see; on all of them the compiler has moved the thresholds instead."""
+        arrays = self._arrays
+        seen = (rows - arrays["shift"]) / arrays["scale"] @ arrays["rotation"] + arrays["offset"]
         seen = np.rint(seen * DECIMALS) / DECIMALS
-        if self._is_single:  # a forest compares in single precision
-            seen = seen.astype(np.float32).astype(np.float64)
-        return np.asarray(self._run(None, {"rows": seen})[0].astype(np.float64) / self._divisor + self._base)
+        # A forest compares in single precision.
+        return np.asarray(seen.astype(np.float32).astype(np.float64) if arrays["is_single"] else seen)
 
 
 _HEADS: dict[str, Callable[[Arrays], Head]] = {"linear": Linear, "network": Network, "trees": Trees}

@@ -103,6 +103,16 @@ def test_rows_that_a_champion_learnt_from_are_no_exam_for_it(home):
     assert home.trainer.carry_out_next().metrics["exam_rows"] == 50
 
 
+def test_an_exam_takes_the_newest_rows_only(home):
+    home.write(PROJECT + "\n[promotion]\nexam_rows = 60\n")
+    give(home, 100)
+
+    exam = home.trainer.carry_out_next().exam
+
+    assert exam.rows == 60
+    assert (exam.folds[0].first_row, exam.folds[-1].last_row) == (41, 100)
+
+
 def test_a_challenger_that_lost_is_refused_with_the_reason_and_the_figures(home):  # T7
     home.write(PROJECT.replace('["logistic_regression"]', '["mlp"]\nstrategies = ["scratch"]') + NOTHING_LEARNT)
     give(home, 200)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boucle.store.chunks import LoggedPrediction, PredictionChunk, PredictionRow, PredictionSource
-from boucle.store.database import connect
+from boucle.store.database import Database, connect
 from boucle.store.feedback import Feedback, FeedbackTable, Labelled, Receipt
 from boucle.store.migration import migrate
 from boucle.store.predictions import PredictionLog
@@ -32,6 +32,11 @@ class Store:
     predictions: PredictionLog
     feedback: FeedbackTable
     runs: TrainingRuns
+    database: Database
+
+    def close(self) -> None:
+        """Close the connections; one that a forked process inherited would serve two masters."""
+        self.database.engine.dispose()
 
 
 def open_store(url: str, data: Path, k: int) -> Store:
@@ -46,4 +51,4 @@ def open_store(url: str, data: Path, k: int) -> Store:
     database = connect(url)
     migrate(database)
     runs = TrainingRuns(database)
-    return Store(PredictionLog(database), FeedbackTable(database, runs, data / "prod_data.csv", k), runs)
+    return Store(PredictionLog(database), FeedbackTable(database, runs, data / "prod_data.csv", k), runs, database)

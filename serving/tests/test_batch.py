@@ -1,0 +1,154 @@
+"""Batches that do not fit in one chunk: rows of every kind, from every format."""
+
+import csv
+import io
+import json
+
+import pytest
+from fastapi.testclient import TestClient
+
+from boucle.contract import Boolean, Category, Classes, Contract, Number
+from boucle.errors import InvalidRecord
+from serving import batch
+from serving.api import create_app
+from serving.settings import Settings
+
+CONTRACT = Contract(
+    features=(
+        Number(name="age", nullable=True, integer=True, minimum=18, maximum=90, median=40),
+        Number(name="area", nullable=False, integer=False, minimum=0, maximum=10, median=5),
+        Boolean(name="owns", nullable=True),
+        Category(name="job", nullable=True, categories=("cook", "smith")),
+    ),
+    target=Classes(name="y", classes=("no", "yes")),
+    example={"age": 20.0, "area": 1.0, "owns": True, "job": "cook"},
+    missing_values=("NA", "nan"),
+)
+USUAL = ["30", "2.5", "true", "cook"]
+# One line and whether it is right.
+LINES = [
+    (USUAL, True),
+    (["", "2.5", "", "NA"], True),
+    (["nan", " 2.5 ", " TRUE ", " smith "], True),
+    (["30", "1e5", "0", "baker"], True),
+    (["30", "", "1", "cook"], False),
+    (["30", "nan", "1", "cook"], False),
+    (["30", "inf", "1", "cook"], False),
+    (["30", "1e300", "1", "cook"], False),
+    (["30", "2.5", "maybe", "cook"], False),
+    (["30", "2.5", "1", "co\0ok"], False),
+    (["30", "2.5", "1"], False),
+]
+
+
+@pytest.fixture
+def client(home):
+    with TestClient(create_app(Settings(watch_seconds=60), home.places), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.mark.parametrize(("line", "is_right"), LINES)
+def test_a_line_means_the_same_in_a_chunk_as_alone(line, is_right):
+    reader = batch._CsvReader(["age", "area", "owns", "job"], CONTRACT)
+
+    for lines in ([line], [USUAL] * 3 + [line]):
+        chunk = reader.chunk(lines)
+        expected = reader.by_row(lines)
+        assert [error_or(row) for row in chunk.rows] == [error_or(row) for row in expected.rows]
+        assert chunk.warnings == expected.warnings
+        assert isinstance(chunk.rows[-1], InvalidRecord) != is_right
+
+
+def error_or(row):
+    return str(row) if isinstance(row, InvalidRecord) else row
+
+
+def test_columns_in_another_order_are_put_in_the_contracts():
+    chunk = batch._CsvReader(["job", "owns", "area", "age"], CONTRACT).chunk([USUAL[::-1]])
+
+    assert chunk.rows == [(30.0, 2.5, True, "cook")]
+
+
+def write(rows, kind):
+    if kind == "csv":
+        text = io.StringIO()
+        writer = csv.DictWriter(text, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue().encode(), "text/csv"
+    if kind == "ndjson":
+        return "\n".join(map(json.dumps, rows)).encode(), "application/x-ndjson"
+    return json.dumps(rows).encode(), "application/json"
+
+
+@pytest.mark.parametrize("kind", ["csv", "ndjson", "json"])
+def test_many_chunks_keep_their_order_their_mistakes_and_their_warnings(client, home, kind):
+    preparation = home.preparation
+    rows = [preparation.test_records[number % 100] for number in range(1_700)]
+    rows[700] = rows[700] | {"mean area": "big"}
+    rows[1_234] = rows[1_234] | {"mean area": 1e5}
+    body, media_type = write(rows, kind)
+
+    answer = client.post("/predict/batch", content=body, headers={"Content-Type": media_type})
+
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert [line["row"] for line in lines] == list(range(1, 1_701))
+    assert [line["row"] for line in lines if "error" in line] == [701]
+    assert [line["row"] for line in lines if line.get("warnings")] == [
+        number for number, row in enumerate(rows, 1) if number != 701 and preparation.contract.surprises(row)
+    ]
+    alone = client.post("/predict", json=rows[50]).json()
+    assert lines[50]["probabilities"] == pytest.approx(alone["probabilities"])
+
+
+def test_every_row_of_a_batch_is_logged_and_takes_feedback(client, home):
+    rows = home.preparation.test_records[:60]
+    body, media_type = write(rows, "csv")
+    answer = client.post("/predict/batch", content=body, headers={"Content-Type": media_type})
+    identifiers = [json.loads(line)["prediction_id"] for line in answer.text.splitlines()]
+
+    receipt = client.post("/feedback", json={"prediction_id": identifiers[-1], "target": "benign"})
+
+    assert receipt.status_code == 201
+    assert home.store.predictions.count() == 60
+    assert home.store.predictions.find(identifiers[17]).input == rows[17]
+
+
+def test_a_json_array_is_limited_as_it_is_held_in_memory(client):
+    answer = client.post("/predict/batch", content=b"[" + b" " * 10_000_000, headers={"Content-Type": batch.JSON})
+
+    assert answer.status_code == 413
+    assert "send NDJSON or CSV" in answer.json()["detail"]
+
+
+def test_a_long_csv_is_not(client, home):
+    row = home.preparation.test_records[0]
+    body, media_type = write([row], "csv")
+    body += b"\n" * 11_000_000
+
+    answer = client.post("/predict/batch", content=body, headers={"Content-Type": media_type})
+
+    assert answer.status_code == 200
+    assert len(answer.text.splitlines()) == 1
+
+
+def test_what_is_not_utf8_far_behind_is_named_before_anything_is_answered(client, home):
+    body, media_type = write(home.preparation.test_records[:50] * 40, "csv")
+    body += "naïve".encode("latin-1")
+
+    answer = client.post("/predict/batch", content=body, headers={"Content-Type": media_type})
+
+    assert answer.status_code == 422
+    assert f"byte 0xEF at position {len(body) - 3}" in answer.json()["detail"]
+
+
+def test_a_cell_without_an_end_ends_the_batch_with_an_error(client, home):
+    body, media_type = write(home.preparation.test_records[:3], "csv")
+    body += b'"' + b"x" * 200_000
+
+    answer = client.post("/predict/batch", content=body, headers={"Content-Type": media_type})
+
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert ["error" in line for line in lines] == [False, False, False, True]
+    assert "is not CSV" in lines[3]["error"]["detail"]
+    assert lines[3]["row"] == 4
