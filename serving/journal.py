@@ -5,7 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from itertools import groupby, repeat
+from itertools import groupby
 from operator import itemgetter
 
 import anyio
@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from boucle.contract import Cell, Label
 from boucle.store import PredictionChunk, PredictionRow, PredictionSource
-from boucle.store.chunks import pack
+from boucle.store.chunks import WrittenRow, pack, write
 from boucle.store.predictions import PredictionLog
 from serving import metrics
 
@@ -21,8 +21,6 @@ log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.1
 BATCH = 2_000
-# Between two chunks of a batch: long enough for an answer that waits for the interpreter to begin.
-BREATH_SECONDS = 0.0002
 ROOM_SECONDS = 0.005
 
 _source = itemgetter(0)
@@ -41,7 +39,7 @@ class Journal:
         self._capacity = capacity
         # How many may be queued: the others of the capacity are in `_packed`.
         self._room = capacity
-        self._queue: deque[tuple[PredictionSource, PredictionRow]] = deque()
+        self._queue: deque[tuple[PredictionSource, WrittenRow]] = deque()
         self._packed: list[PredictionChunk] = []
         self._flushing = threading.Lock()
         self._is_away = False
@@ -76,7 +74,12 @@ class Journal:
         if len(self._queue) >= self._room:
             metrics.JOURNAL_DROPS.inc()
             return
-        self._queue.append((source, (prediction_id, latency_seconds, values, prediction, outputs)))
+        # Written here and not by the thread, which would then fight for the interpreter with those who answer.
+        row = (prediction_id, latency_seconds, values, prediction, outputs)
+        try:
+            self._queue.append((source, write(row)))
+        except (TypeError, ValueError):
+            self._drop(1)
 
     def put_many(self, source: PredictionSource, rows: Sequence[PredictionRow]) -> None:
         """Queue the predictions of a batch, or drop those that the queue has no room for.
@@ -84,9 +87,17 @@ class Journal:
         Before the next ones the caller waits for `room`: then a batch of any length is logged whole.
         """
         fitting = rows[: max(0, self._room - len(self._queue))]
-        self._queue.extend(zip(repeat(source), fitting))
         if len(fitting) < len(rows):
             metrics.JOURNAL_DROPS.inc(len(rows) - len(fitting))
+        try:
+            self._queue.extend([(source, write(row)) for row in fitting])
+        except (TypeError, ValueError):
+            self._drop(len(fitting))
+
+    @staticmethod
+    def _drop(rows: int) -> None:  # one caller's mistake must not end the answers, nor the log
+        log.exception("%d predictions cannot be logged: no JSON holds them", rows)
+        metrics.JOURNAL_DROPS.inc(rows)
 
     async def room(self) -> None:
         """Return when half of the capacity is free, or waiting would not help: the database is away."""
@@ -125,17 +136,8 @@ class Journal:
     def _pack(self) -> list[PredictionChunk]:
         batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
         self._room = self._capacity - len(batch)
-        packed = []
-        try:
-            for source, pairs in groupby(batch, _source):
-                for chunk in pack(source, [_row(pair) for pair in pairs]):
-                    packed.append(chunk)
-                    time.sleep(BREATH_SECONDS)
-        except (TypeError, ValueError):  # no JSON holds it: one caller's mistake must not end the log
-            lost = len(batch) - sum(chunk.rows for chunk in packed)
-            log.exception("%d predictions cannot be logged", lost)
-            metrics.JOURNAL_DROPS.inc(lost)
-        return packed
+        runs = groupby(batch, _source)
+        return [chunk for source, pairs in runs for chunk in pack(source, [_row(pair) for pair in pairs])]
 
     def _write(self) -> None:
         while not self._stopped.is_set():

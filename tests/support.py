@@ -21,7 +21,7 @@ from boucle.config import Places, Project, load_project
 from boucle.preparation import Preparation
 from boucle.retraining import Trainer
 from boucle.store import PredictionChunk, PredictionSource, Store, open_store
-from boucle.store.chunks import pack
+from boucle.store.chunks import pack, write
 
 ROOT = Path(__file__).parents[1]
 
@@ -220,4 +220,4 @@ def predicted(
     record = record or {"mean area": 1.0}
     source = PredictionSource(version, "champion", tuple(record), ("benign",))
     row = (identifier or new_id(moment), 0.001, tuple(record.values()), "benign", [1.0])
-    return next(pack(source, [row]))
+    return next(pack(source, [write(row)]))

@@ -21,7 +21,7 @@ from boucle import training
 from boucle.artifacts import Artifacts
 from boucle.config import Project
 from boucle.preparation import load, prepare
-from boucle.store.chunks import pack
+from boucle.store.chunks import pack, write
 from serving import metrics
 from serving.hot import HotPath
 from serving.journal import Journal
@@ -43,7 +43,7 @@ def main() -> None:
     outputs = linear.version.scorer.row(values)
     answer, seconds = linear.answer(values, warnings)
     tally, source, journal = metrics.Tally(), linear.source, Journal(None, 10**9)  # type: ignore[arg-type]
-    rows = [(str(uuid7()), seconds, values, answer.prediction, outputs) for _ in range(250)]
+    rows = [write((str(uuid7()), seconds, values, answer.prediction, outputs)) for _ in range(250)]
     steps: dict[str, Callable[[], object]] = {
         "read 30 named fields, with types and ranges": lambda: linear.read(body),
         **{
@@ -52,14 +52,16 @@ def main() -> None:
         },
         "identifier": lambda: str(uuid7()),
         "label": lambda: linear.decode(outputs),
-        "into the journal's queue": lambda: journal.put(source, "", seconds, values, answer.prediction, outputs),
+        "written into the journal's queue": lambda: journal.put(
+            source, "", seconds, values, answer.prediction, outputs
+        ),
         "write the answer": lambda: encode(answer),
         "metrics": lambda: (tally.prediction("v1", seconds), tally.request(seconds)),
     }
     typer.echo("| step | µs |\n| --- | ---: |")
     for name, step in steps.items():
         typer.echo(f"| {name} | {_microseconds(step):.2f} |")
-    packing = _microseconds(lambda: list(pack(source, rows)), 20) / len(rows)
+    packing = _microseconds(lambda: list(pack(source, rows)), 200) / len(rows)
     typer.echo(f"| packing for the log, in the journal's thread | {packing:.2f} |")
     for name, one in predictors.items():
         typer.echo(f"| the whole hot path, {name.replace('_', ' ')} | {_whole(one, body, tally):.1f} |")

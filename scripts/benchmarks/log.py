@@ -13,7 +13,7 @@ from pathlib import Path
 import typer
 
 from boucle.store import PredictionRow, PredictionSource, open_store
-from boucle.store.chunks import pack
+from boucle.store.chunks import pack, write
 from boucle.store.predictions import PredictionLog
 from serving.journal import Journal
 from tests.support import new_id
@@ -58,7 +58,7 @@ def cost_of_questions(log: PredictionLog, rows: int) -> None:
             batch = [
                 row for second in range(10) for row in _rows(100, start + timedelta(seconds=logged / 100 + second))
             ]
-            log.add(list(pack(SOURCE, batch)))
+            log.add(list(pack(SOURCE, [write(row) for row in batch])))
             logged, last = logged + len(batch), batch[-1][0]
         asked: list[Callable[[], object]] = [
             lambda: log.find(last),  # noqa: B023 - asked before the loop goes on

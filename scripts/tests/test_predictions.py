@@ -7,7 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from boucle.store import LoggedPrediction, PredictionSource, open_store
-from boucle.store.chunks import CHUNK_ROWS, pack
+from boucle.store.chunks import CHUNK_ROWS, write
+from boucle.store.chunks import pack as pack_written
 from tests.support import new_id, on_each_database
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -18,6 +19,10 @@ VALUES = (1.0, True, None, 'Ærø, "1"')
 @pytest.fixture
 def log(database, tmp_path):
     return open_store(database or f"sqlite:///{tmp_path / 'boucle.db'}", tmp_path, 50).predictions
+
+
+def pack(source, rows):
+    return pack_written(source, [write(row) for row in rows])
 
 
 def at(seconds):
