@@ -42,6 +42,7 @@ def main() -> None:
             port=settings.port,
             workers=settings.workers,
             http=PatientProtocol,
+            proxy_headers=False,  # the application looks at them itself, where they matter
             timeout_graceful_shutdown=settings.drain_seconds,
             log_level="warning",
             access_log=False,

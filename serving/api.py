@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 from starlette.concurrency import run_in_threadpool
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from boucle.artifacts import Artifacts
 from boucle.config import Places, load_project
@@ -76,6 +77,7 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
     app.add_middleware(Limited, body_bytes=project.limits.body_bytes, batch_bytes=project.limits.batch_bytes)
     app.add_middleware(Measured)
     app.add_middleware(Identified)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.forwarded_allow_ips)
     app.hot = {hot.PATH: HotPath(app, live, tally), hot_feedback.PATH: HotFeedback(app, live, finder, committer)}
     return app
 

@@ -181,19 +181,19 @@ def _csv_chunks(file: IO[bytes], contract: Contract) -> Iterator[Chunk]:
 
 
 def _numbers_by_line(text: Iterator[str], columns: list[str], contract: Contract) -> Iterator[Chunk]:
-    """A line of numbers is an array of JSON but for its brackets, and read so in a fifth of the time."""
-    read, reader = Reader(contract, columns), _CsvReader(columns, contract)
-    lines = (_line(line, text, read, reader) for line in text)
+    """A line of numbers is an array of JSON but for its brackets, and read so in a quarter of the time."""
+    as_json, as_cells = Reader(contract, columns), _CsvReader(columns, contract)
+    lines = (_line(line, text, as_json, as_cells) for line in text)
     filled = (line for line in lines if line is not None)
     while taken := list(islice(filled, CHUNK_ROWS)):
         yield Chunk([row for row, _ in taken], {position: said for position, (_, said) in enumerate(taken) if said})
 
 
 def _line(
-    line: str, text: Iterator[str], read: Reader, reader: "_CsvReader"
+    line: str, text: Iterator[str], as_json: Reader, as_cells: "_CsvReader"
 ) -> tuple[Values | InvalidRecord, list[str]] | None:
     try:
-        return read(f"[{line}]")
+        return as_json.read(f"[{line}]")
     except msgspec.MsgspecError:  # quoted, spelt otherwise, or wrong
         try:
             cells = next(csv.reader(chain([line], text)), [])  # a quoted cell may go on in the next lines
@@ -201,7 +201,7 @@ def _line(
             return _no_csv(error), []
         if not cells:
             return None
-        chunk = reader.by_row([cells])
+        chunk = as_cells.by_row([cells])
         return chunk.rows[0], chunk.warnings.get(0, [])
 
 

@@ -1,9 +1,9 @@
 """`POST /predict` before the framework: what is right is answered here, all else goes the documented way.
 
 FastAPI's router, dependencies and middleware cost ten times as much as reading, scoring, logging and writing an answer.
-So the application looks at this one route by itself. Whatever is unusual (a mistake in the body, a body in several
-parts, no model, a version that needs scikit-learn) is handed on unchanged to the route in `serving.routes.predict`,
-which explains it; both answer with `serving.predictor`.
+So the application looks at this route by itself (and at one more: `serving.hot_feedback`). Whatever is unusual (a
+mistake in the body, a body in several parts, no model, a version that needs scikit-learn) is handed on unchanged to
+the route in `serving.routes.predict`, which explains it; both answer with `serving.predictor`.
 """
 
 from collections.abc import Mapping

@@ -3,7 +3,6 @@
 import os
 import re
 from bisect import bisect_left
-from collections import Counter as Counts
 from pathlib import Path
 
 from prometheus_client import REGISTRY as ONE_PROCESS
@@ -60,13 +59,13 @@ class Tally:
     def __init__(self) -> None:
         self._requests = Bulk(REQUEST_SECONDS.labels("/predict"))
         self._predictions = Bulk(PREDICTION_SECONDS)
-        self._by_version: Counts[str] = Counts()
+        self._by_version: dict[str, int] = {}
         self.request = self._requests.observe
 
     def prediction(self, version: str, seconds: float) -> None:
         """One answer of ``version``, which took its embedding and model so long."""
         self._predictions.observe(seconds)
-        self._by_version[version] += 1
+        self._by_version[version] = self._by_version.get(version, 0) + 1
 
     def settle(self) -> None:
         """Bring everything to Prometheus."""
@@ -74,7 +73,7 @@ class Tally:
         if answered:
             REQUESTS.labels("POST", "/predict", 200).inc(answered)
         self._predictions.settle()
-        counted, self._by_version = self._by_version, Counts()
+        counted, self._by_version = self._by_version, {}
         for version, predictions in counted.items():
             PREDICTIONS.labels(version).inc(predictions)
 

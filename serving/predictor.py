@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec.structs import astuple
 from uuid_utils import uuid7
 
 from boucle.artifacts import PickledScorer, ServedVersion
@@ -41,23 +42,13 @@ class Predictor:
         target = version.contract.target
         self.classes = [label_name(label) for label in target.classes] if isinstance(target, Classes) else []
         self.source = PredictionSource(self.name, "champion", version.contract.names, tuple(self.classes))
-        self._read = Reader(version.contract)
+        self.read = Reader(version.contract).read
         self._row = version.scorer.row
         self.decode = target.decode
         self._journal = journal
 
-    def read(self, body: bytes) -> tuple[Values, list[str]]:
-        """The typed values in a JSON object, and the warnings that they deserve.
-
-        Whatever it accepts `Contract.validate_json` accepts too, with the same values, at twenty times the cost.
-
-        Raises:
-            msgspec.MsgspecError: at the first mistake; `Contract.validate_json` names them all.
-        """
-        return self._read(body)
-
     def read_or_explain(self, body: bytes) -> tuple[Values, list[str]]:
-        """As `read`.
+        """As `Reader.read`.
 
         Raises:
             InvalidRecord: naming every mistake.
@@ -88,7 +79,10 @@ class Predictor:
 
 
 class Reader:
-    """Reads one datum from JSON: an object, or, given the order of its ``columns``, an array."""
+    """Reads one datum from JSON: an object, or, given the order of its ``columns``, an array.
+
+    Whatever it accepts `Contract.validate_json` accepts too, with the same values, at ten times the cost.
+    """
 
     def __init__(self, contract: Contract, columns: Sequence[str] | None = None) -> None:
         self._contract = contract
@@ -97,22 +91,20 @@ class Reader:
         self._in_order = itemgetter(*positions) if positions != sorted(positions) else None
         self._usual, self._allowed = (self._decoder(columns, is_usual) for is_usual in (True, False))
 
-    def __call__(self, text: bytes | str) -> tuple[Values, list[str]]:
+    def read(self, text: bytes | str) -> tuple[Values, list[str]]:
         """The typed values in the contract's order, and the warnings that they deserve.
 
         Raises:
-            msgspec.MsgspecError: at the first mistake.
+            msgspec.MsgspecError: at the first mistake; `Contract.validate_json` names them all.
         """
         try:
-            return self._values(self._usual(text)), []
+            values = astuple(self._usual(text))
+            return (values if self._in_order is None else self._in_order(values)), []
         except msgspec.ValidationError:
-            values = self._values(self._allowed(text))
+            values = astuple(self._allowed(text))
+            values = values if self._in_order is None else self._in_order(values)
             record = dict(zip(self._contract.names, values, strict=True))
             return values, self._contract.surprises(record)
-
-    def _values(self, datum: msgspec.Struct) -> Values:
-        values = msgspec.structs.astuple(datum)
-        return values if self._in_order is None else self._in_order(values)
 
     def _decoder(self, columns: Sequence[str] | None, is_usual: bool) -> Any:  # of a class that is made here
         """Decodes what the contract allows; or what is usual, within all that the reference rows showed."""

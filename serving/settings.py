@@ -16,4 +16,6 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1)] = 2
     watch_seconds: Annotated[float, Field(gt=0)] = 0.5
     journal_capacity: Annotated[int, Field(ge=1)] = 50_000
+    # uvicorn's own variable: the proxies whose X-Forwarded-Proto is believed.
+    forwarded_allow_ips: str = Field("127.0.0.1", validation_alias="FORWARDED_ALLOW_IPS")
     drain_seconds: Annotated[int, Field(ge=1)] = 10

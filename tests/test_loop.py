@@ -111,6 +111,7 @@ def test_counters_of_several_workers_add_up(home):  # F6
     with serving(home) as url:
         for _ in range(40):
             requests.post(f"{url}/predict", json=home.preparation.test_records[0], timeout=30)
+        time.sleep(0.5)  # the other worker has settled its tally by then
         text = requests.get(f"{url}/metrics", timeout=30).text
 
     assert 'boucle_predictions_total{model_version="v1"} 40.0' in text

@@ -50,15 +50,13 @@ class Columns:
                 self._categories.append((position, self.width, known))
                 self.width += len(known)
         self._may_lack = any(contract.features[position].nullable for position in self._numbers)
-        # Nothing to impute and nothing to encode: most tables of measurements.
-        self._is_plain = not self._categories and not self._may_lack
+        # Nothing to impute and nothing to encode: values are the numbers themselves.
+        self.is_plain = not self._categories and not self._may_lack
         # A getter of one position gives its value, of several a tuple.
         self._pick = itemgetter(*self._numbers) if len(self._numbers) > 1 else None
 
     def row(self, values: Sequence[Cell]) -> tuple[Sequence[float], list[int]]:
         """One row: its numbers, and the positions of the category columns that are 1."""
-        if self._is_plain:
-            return values, []  # type: ignore[return-value]  # numbers and booleans, as the contract promises
         numbers: Any = self._pick(values) if self._pick else [values[position] for position in self._numbers]
         if self._may_lack and None in numbers:
             numbers = [

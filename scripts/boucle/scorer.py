@@ -21,14 +21,14 @@ SCORES = ["scores"]  # the output of the ONNX graph
 DECIMALS = 1e9  # boucle.models rounds what trees see to nine decimals
 
 Arrays = Mapping[str, Any]  # NumPy arrays of several types, by name
-Row = tuple[Sequence[float], list[int]]
+NONE: Sequence[int] = ()
 
 
 class Head(Protocol):
     """What stands behind the columns: linear model, network or trees."""
 
-    def row(self, columns: Columns, row: Row) -> list[float]:
-        """Scores of one row, before the link."""
+    def row(self, numbers: Sequence[float], hot: Sequence[int]) -> list[float]:
+        """Scores of one row, before the link; see `Columns.row`."""
 
     def matrix(self, rows: FloatArray) -> FloatArray:
         """Scores (n_rows, n_scores) of columns (n_rows, width)."""
@@ -65,7 +65,7 @@ class Scorer:
 
     def __init__(self, contract: Contract, arrays: Arrays) -> None:
         self._columns = Columns(contract, arrays["medians"])
-        self._head = _HEADS[str(arrays["kind"])](arrays)
+        self._head = _HEADS[str(arrays["kind"])](arrays, self._columns)
         self._link_row, self._link_matrix = _LINKS[str(arrays["link"])]
         positions, self._width = arrays["positions"].tolist(), int(arrays["n_outputs"])
         # Classes that the fit never saw have probability 0.
@@ -73,7 +73,9 @@ class Scorer:
 
     def row(self, values: Sequence[Cell]) -> list[float]:
         """Outputs of one row of typed values in the contract's order."""
-        outputs = self._link_row(self._head.row(self._columns, self._columns.row(values)))
+        numbers: Any  # plain values are numbers or booleans, as the contract promises
+        numbers, hot = (values, NONE) if self._columns.is_plain else self._columns.row(values)
+        outputs = self._link_row(self._head.row(numbers, hot))
         if self._positions is None:
             return outputs
         aligned = [0.0] * self._width
@@ -94,17 +96,17 @@ class Scorer:
 class Linear:
     """One weight a column: scaling, PCA and model are one affine map."""
 
-    def __init__(self, arrays: Arrays) -> None:
+    def __init__(self, arrays: Arrays, columns: Columns) -> None:
+        self._dense = columns.dense
         self._weights: FloatArray = arrays["weights"]  # (width, n_scores)
         self._bias: FloatArray = arrays["bias"]
         self._single: list[float] | None = self._weights[:, 0].tolist() if self._weights.shape[1] == 1 else None
         self._single_bias = float(self._bias[0])
 
-    def row(self, columns: Columns, row: Row) -> list[float]:
-        numbers, hot = row
+    def row(self, numbers: Sequence[float], hot: Sequence[int]) -> list[float]:
         weights = self._single
         if weights is None:
-            scores: list[float] = (columns.dense(numbers, hot) @ self._weights + self._bias).tolist()
+            scores: list[float] = (self._dense(numbers, hot) @ self._weights + self._bias).tolist()
             return scores
         score = self._single_bias + sum(map(mul, numbers, weights))
         for position in hot:
@@ -118,13 +120,14 @@ class Linear:
 class Network:
     """A multi-layer perceptron whose first layer has taken in scaling and PCA."""
 
-    def __init__(self, arrays: Arrays) -> None:
+    def __init__(self, arrays: Arrays, columns: Columns) -> None:
+        self._dense = columns.dense
         layers = int(arrays["n_layers"])
         self._layers = [(arrays[f"weights_{number}"], arrays[f"bias_{number}"]) for number in range(layers)]
         self._activate = _ACTIVATIONS[str(arrays["activation"])]
 
-    def row(self, columns: Columns, row: Row) -> list[float]:
-        scores: list[float] = self.matrix(columns.dense(*row)).tolist()
+    def row(self, numbers: Sequence[float], hot: Sequence[int]) -> list[float]:
+        scores: list[float] = self.matrix(self._dense(numbers, hot)).tolist()
         return scores
 
     def matrix(self, rows: FloatArray) -> FloatArray:
@@ -137,7 +140,7 @@ class Network:
 class Trees:
     """An ensemble of trees in ONNX Runtime, which compares in double precision as scikit-learn does."""
 
-    def __init__(self, arrays: Arrays) -> None:
+    def __init__(self, arrays: Arrays, columns: Columns) -> None:
         # Only here: it costs 40 MB, and linear models and networks do without.
         import onnxruntime
 
@@ -145,12 +148,13 @@ class Trees:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         session = onnxruntime.InferenceSession(arrays["onnx"].tobytes(), options, providers=["CPUExecutionProvider"])
         self._run = session.run
+        self._dense = columns.dense
         self._arrays = arrays
         self._base, self._divisor = arrays["base"], float(arrays["divisor"])
         self._base_list: list[float] = self._base.tolist()
 
-    def row(self, columns: Columns, row: Row) -> list[float]:
-        sums = self._sums(columns.dense(*row).reshape(1, -1))[0].tolist()
+    def row(self, numbers: Sequence[float], hot: Sequence[int]) -> list[float]:
+        sums = self._sums(self._dense(numbers, hot).reshape(1, -1))[0].tolist()
         return [total / self._divisor + base for total, base in zip(sums, self._base_list, strict=True)]
 
     def matrix(self, rows: FloatArray) -> FloatArray:
@@ -167,7 +171,7 @@ class Trees:
         return np.asarray(seen.astype(np.float32).astype(np.float64) if arrays["is_single"] else seen)
 
 
-_HEADS: dict[str, Callable[[Arrays], Head]] = {"linear": Linear, "network": Network, "trees": Trees}
+_HEADS: dict[str, Callable[[Arrays, Columns], Head]] = {"linear": Linear, "network": Network, "trees": Trees}
 
 
 def _sigmoid(score: float) -> float:
@@ -179,7 +183,8 @@ def _sigmoids(scores: FloatArray) -> FloatArray:
 
 
 def _two_classes_row(scores: list[float]) -> list[float]:
-    second = _sigmoid(scores[0])
+    score = scores[0]
+    second = 1 / (1 + math.exp(-score)) if score > -700 else 0.0
     return [1 - second, second]
 
 
