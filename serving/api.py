@@ -67,7 +67,7 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    app.state.parts = Parts(project, artifacts, store, live, journal, watcher, tally, committer, finder)
+    app.state.parts = Parts(project, places.data, artifacts, store, live, journal, watcher, tally, committer, finder)
     for routes in (predict, feedback, retrain, models, health):
         app.include_router(routes.router)
     problems.install(app)
@@ -78,7 +78,11 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
     app.add_middleware(Measured)
     app.add_middleware(Identified)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.forwarded_allow_ips)
-    app.hot = {hot.PATH: HotPath(app, live, tally), hot_feedback.PATH: HotFeedback(app, live, finder, committer)}
+    limit = project.limits.body_bytes
+    app.hot = {
+        hot.PATH: HotPath(app, live, tally, limit),
+        hot_feedback.PATH: HotFeedback(app, live, finder, committer, limit),
+    }
     return app
 
 

@@ -2,10 +2,12 @@
 
 import csv
 import io
+import math
 from codecs import BOM_UTF8, getincrementaldecoder
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from time import perf_counter
 from typing import IO, Any
@@ -15,9 +17,9 @@ import numpy as np
 from uuid_utils import uuid7
 
 from boucle.contract import Boolean, Cell, Contract, Feature, Label, Number, Record, show
-from boucle.errors import FieldError, InvalidRecord
+from boucle.errors import BoucleError, FieldError, InvalidRecord
 from serving.bodies import parse_json, wrong_body
-from serving.predictor import Predictor, Reader, Values
+from serving.predictor import UNREADABLE, Predictor, Reader, Values
 from serving.problems import BodyTooLarge, UnsupportedBody, field_problems
 
 CSV, NDJSON, JSON = "text/csv", ("application/x-ndjson", "application/jsonl"), "application/json"
@@ -51,31 +53,60 @@ class Chunk:
 encode_lines = msgspec.json.Encoder().encode_lines
 
 
-async def spool(parts: AsyncIterator[bytes]) -> IO[bytes]:
-    """The body in a file without a name, however long it is: a client reads no answer before it has sent it all.
+async def spool(parts: AsyncIterator[bytes], folder: Path, most_line_bytes: int) -> IO[bytes]:
+    """The body in a file of ``folder`` without a name: a client reads no answer before it has sent it all.
 
     Raises:
         InvalidRecord: when it is not UTF-8.
+        BodyTooLarge: when a line, which is held in memory, is longer than ``most_line_bytes``, or the disk is full.
     """
-    file = SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115 (the reader closes it)
-    decoder, size = getincrementaldecoder("utf-8")(), 0
+    file: Any = SpooledTemporaryFile(IN_MEMORY_BYTES, dir=str(folder))  # noqa: SIM115 (the reader closes it)
+    checked = _Checked(most_line_bytes)
     try:
         async for part in parts:
-            decoder.decode(part, final=not part)
+            checked.see(part)
             file.write(part)
-            size += len(part)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
+        checked.see(b"", is_last=True)
+    except OSError as error:
         file.close()
-        where = size + error.start
-        byte = error.object[error.start]
-        raise wrong_body(f"is not UTF-8: byte 0x{byte:02X} at position {where}; save the file as UTF-8") from error
+        raise BodyTooLarge(f"there is no room for the body ({error.strerror}); send it in parts") from error
+    except BoucleError:
+        file.close()
+        raise
     file.seek(0)
-    return file
+    spooled: IO[bytes] = file
+    return spooled
+
+
+class _Checked:
+    """Looks at a body as it comes."""
+
+    def __init__(self, most_line_bytes: int) -> None:
+        self._most_line_bytes = most_line_bytes
+        self._decoder = getincrementaldecoder("utf-8")()
+        self._size = self._line = 0
+
+    def see(self, part: bytes, *, is_last: bool = False) -> None:
+        """The next part, which is much shorter than the longest line allowed."""
+        begun = len(self._decoder.getstate()[0])  # bytes of a character that the last part cut
+        try:
+            self._decoder.decode(part, final=is_last)
+        except UnicodeDecodeError as error:
+            byte, where = error.object[error.start], self._size - begun + error.start
+            message = f"is not UTF-8: byte 0x{byte:02X} at position {where}; save the file as UTF-8"
+            raise wrong_body(message) from error
+        self._size += len(part)
+        newline = part.rfind(b"\n")
+        self._line = self._line + len(part) if newline < 0 else len(part) - newline - 1
+        if self._line > self._most_line_bytes:
+            allowed = f"{self._most_line_bytes:,} bytes at most (limits.body_bytes)"
+            raise BodyTooLarge(
+                f"a line, or a JSON array, may have {allowed}; send NDJSON or CSV with a line for each row"
+            )
 
 
 def chunks(file: IO[bytes], media_type: str, predictor: Predictor, most_json_bytes: int) -> Iterator[Chunk]:
-    """The rows of a body, `CHUNK_ROWS` at a time; a JSON array is held in memory, the others are not.
+    """The rows of a body, `CHUNK_ROWS` at a time; a JSON array is held in memory, of the others a chunk.
 
     Raises:
         UnsupportedBody: when the media type is none of `MEDIA_TYPES`.
@@ -135,7 +166,7 @@ def _array_chunks(body: bytes, predictor: Predictor) -> Iterator[Chunk]:
     try:
         # Raw: the rows are decoded one by one, as every one may have mistakes of its own.
         rows: list[Any] = msgspec.json.decode(body, type=list[msgspec.Raw])
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         rows = parse_json(body)  # raises, and says where
         raise wrong_body("must be an array with one object per row") from error
     return _json_chunks(map(bytes, rows), predictor)
@@ -175,7 +206,8 @@ def _csv_chunks(file: IO[bytes], contract: Contract) -> Iterator[Chunk]:
     if not columns:
         raise wrong_body("is empty: give a header line with the columns, then one line per row")
     _check_header(columns, contract)
-    if separator == "," and all(isinstance(one, Number) and not one.nullable for one in contract.features):
+    is_plain = all(isinstance(one, Number) and not one.nullable for one in contract.features)
+    if separator == "," and is_plain and not has_numeric_gaps(contract):
         return _numbers_by_line(text, columns, contract)
     return _by_cells(lines, columns, contract)
 
@@ -194,7 +226,7 @@ def _line(
 ) -> tuple[Values | InvalidRecord, list[str]] | None:
     try:
         return as_json.read(f"[{line}]")
-    except msgspec.MsgspecError:  # quoted, spelt otherwise, or wrong
+    except UNREADABLE:  # quoted, spelt otherwise, or wrong
         try:
             cells = next(csv.reader(chain([line], text)), [])  # a quoted cell may go on in the next lines
         except csv.Error as error:
@@ -229,6 +261,17 @@ def _no_csv(error: csv.Error) -> InvalidRecord:
     return InvalidRecord([FieldError("row", "", f"is not CSV: {error}")])
 
 
+def has_numeric_gaps(contract: Contract) -> bool:
+    """Whether a number stands for a missing value, such as -999: then a cell is looked up before it is read."""
+    for text in contract.missing_values:
+        try:
+            if math.isfinite(float(text)):
+                return True
+        except ValueError:
+            continue
+    return False
+
+
 class _CsvReader:
     """Text cells to typed values, by column where a whole chunk is right, else row by row to name each mistake."""
 
@@ -237,6 +280,7 @@ class _CsvReader:
         self._contract = contract
         self._features = [(columns.index(feature.name), feature) for feature in contract.features]
         self._missing = frozenset({"", *contract.missing_values})
+        self._has_numeric_gaps = has_numeric_gaps(contract)
 
     def chunk(self, lines: Sequence[Cells]) -> Chunk:
         """The rows of some lines."""
@@ -280,11 +324,15 @@ class _CsvReader:
 
     def _numbers(self, cells: Sequence[str], feature: Number) -> tuple[Sequence[Cell], Any]:
         try:
-            values: list[Any] = list(map(float, cells))
+            values: list[Any] = [] if self._has_numeric_gaps else list(map(float, cells))
         except ValueError:
             if not feature.nullable:
                 raise
+            values = []
+        if not values:
             values = [None if (text := cell.strip()) in self._missing else float(text) for cell in cells]
+            if not feature.nullable and None in values:
+                raise ValueError(feature.name)
         array, (lowest, highest) = np.array(values, dtype=np.float64), feature.limits
         is_allowed = (array >= lowest) & (array <= highest)
         if feature.nullable:

@@ -9,14 +9,13 @@ the route in `serving.routes.predict`, which explains it; both answer with `serv
 from collections.abc import Mapping
 from time import perf_counter
 
-import msgspec
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.live import LiveModel
 from serving.metrics import Tally
 from serving.middleware import REQUEST_ID
-from serving.predictor import encode
+from serving.predictor import UNREADABLE, encode
 
 PATH = "/predict"
 JSON = (b"content-type", b"application/json")
@@ -25,8 +24,9 @@ JSON = (b"content-type", b"application/json")
 class HotPath:
     """Answers right requests for one prediction."""
 
-    def __init__(self, app: FastAPI, live: LiveModel, tally: Tally) -> None:
+    def __init__(self, app: FastAPI, live: LiveModel, tally: Tally, body_bytes: int) -> None:
         self._app = app
+        self._body_bytes = body_bytes
         self._live = live
         self._tally = tally
 
@@ -35,12 +35,12 @@ class HotPath:
         message = await receive()
         started = perf_counter()
         predictor = self._live.predictor
-        if predictor is None or not predictor.is_compiled or message.get("more_body"):
+        if predictor is None or not predictor.is_compiled or not is_simple(message, self._body_bytes):
             await hand_on(self._app, scope, message, receive, send)
             return
         try:
             values, warnings = predictor.read(message["body"])
-        except (msgspec.MsgspecError, KeyError):  # no body: the client is gone
+        except UNREADABLE:
             await hand_on(self._app, scope, message, receive, send)
             return
         answer, seconds = predictor.answer(values, warnings)
@@ -72,6 +72,11 @@ async def hand_on(app: FastAPI, scope: Scope, first: Message, receive: Receive, 
         return messages.pop() if messages else await receive()
 
     await FastAPI.__call__(app, scope, from_the_start, send)
+
+
+def is_simple(message: Message, body_bytes: int) -> bool:
+    """Whether this is the whole body of a request, and one of allowed length; not if the client is gone."""
+    return not message.get("more_body") and len(message.get("body", b"")) <= body_bytes
 
 
 def request_id(scope: Scope) -> bytes | None:

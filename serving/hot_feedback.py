@@ -20,9 +20,9 @@ from serving import given, metrics
 from serving.committer import Committer
 from serving.finder import Finder
 from serving.given import Given
-from serving.hot import JSON, hand_on, request_id
+from serving.hot import JSON, hand_on, is_simple, request_id
 from serving.live import LiveModel
-from serving.predictor import Predictor
+from serving.predictor import UNREADABLE, Predictor
 from serving.routes.feedback import LONGEST_KEY, written
 
 PATH = "/feedback"
@@ -50,8 +50,9 @@ _by_data = msgspec.json.Decoder(ByData).decode
 class HotFeedback:
     """Stores and acknowledges right feedback."""
 
-    def __init__(self, app: FastAPI, live: LiveModel, finder: Finder, committer: Committer) -> None:
+    def __init__(self, app: FastAPI, live: LiveModel, finder: Finder, committer: Committer, body_bytes: int) -> None:
         self._app = app
+        self._body_bytes = body_bytes
         self._live = live
         self._finder = finder
         self._committer = committer
@@ -63,7 +64,7 @@ class HotFeedback:
         message = await receive()
         started = perf_counter()
         predictor = self._live.predictor
-        asked = _read(scope, message, predictor) if predictor else None
+        asked = _read(scope, message, predictor) if predictor and is_simple(message, self._body_bytes) else None
         if predictor is None or asked is None:
             await hand_on(self._app, scope, message, receive, send)
             return
@@ -91,13 +92,13 @@ class HotFeedback:
 def _read(scope: Scope, message: Message, predictor: Predictor) -> ById | Given | None:
     """What the request says; None if it is wrong, or not simply right."""
     keys = [value for name, value in scope["headers"] if name == b"idempotency-key"]
-    if message.get("more_body") or len(keys) > 1 or not all(1 <= len(key) <= LONGEST_KEY for key in keys):
+    if len(keys) > 1 or not all(1 <= len(key) <= LONGEST_KEY for key in keys):
         return None
     identifier = given.identifier(keys[0].decode("latin-1") if keys else None)
     try:
         asked = _decode(message["body"])
         return asked if isinstance(asked, ById) else _of_data(asked, identifier, predictor)
-    except (msgspec.MsgspecError, InvalidRecord, KeyError):  # no body: the client is gone
+    except (*UNREADABLE, InvalidRecord):
         return None
 
 

@@ -4,7 +4,6 @@ import logging
 import os
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
 from itertools import groupby
@@ -108,12 +107,6 @@ class Journal:
             self._hurry.set()
             await anyio.sleep(ROOM_SECONDS)
 
-    def wait_for_room(self) -> None:
-        """As `room`, for a thread."""
-        while self._is_behind:
-            self._hurry.set()
-            time.sleep(ROOM_SECONDS)
-
     def flush(self) -> None:
         """Store everything that is queued now.
 
@@ -152,7 +145,7 @@ class Journal:
             try:
                 self.flush()
                 self._is_away = False
-            except SQLAlchemyError:
+            except Exception:  # whatever it is: a thread that ended would leave batches waiting for ever
                 if not self._is_away:
                     log.exception("the prediction log cannot be written; %d predictions wait", self._waiting)
                 self._is_away = True

@@ -59,7 +59,7 @@ class Limited:
             received += len(message.get("body", b""))
             if received <= limit:
                 return message
-            while message.get("more_body") and received <= limit * DISCARDED_FACTOR:
+            while message.get("more_body") and received <= self._body_bytes * DISCARDED_FACTOR:
                 message = await receive()
                 received += len(message.get("body", b""))
             raise BodyTooLarge(f"the body may have {limit:,} bytes at most ({key}); send it in parts")

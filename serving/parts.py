@@ -1,6 +1,7 @@
 """What a route may use: the parts that `create_app` put together."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -21,6 +22,7 @@ class Parts:
     """One process's parts."""
 
     project: Project
+    data: Path
     artifacts: Artifacts
     store: Store
     live: LiveModel

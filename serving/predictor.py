@@ -30,6 +30,9 @@ class Answer(msgspec.Struct):
 
 encode = msgspec.json.Encoder().encode
 
+# What msgspec raises at a wrong body: also for bytes that are no UTF-8, and for brackets nested by the thousand.
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 
 class Predictor:
     """Answers with one version, whole; each answer is logged behind it."""
@@ -55,7 +58,7 @@ class Predictor:
         """
         try:
             return self.read(body)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             record = self.contract.validate_json(body)
             return tuple(record.values()), self.contract.surprises(record)
 
@@ -89,13 +92,17 @@ class Reader:
         order = [*(columns or contract.names)]
         positions = [order.index(name) for name in contract.names]
         self._in_order = itemgetter(*positions) if positions != sorted(positions) else None
-        self._usual, self._allowed = (self._decoder(columns, is_usual) for is_usual in (True, False))
+        try:
+            self._usual, self._allowed = (self._decoder(columns, is_usual) for is_usual in (True, False))
+        except ValueError:  # msgspec takes no quotation mark or control character in a name
+            self._usual = self._allowed = self._decode_slowly
+            self._in_order = None
 
     def read(self, text: bytes | str) -> tuple[Values, list[str]]:
         """The typed values in the contract's order, and the warnings that they deserve.
 
         Raises:
-            msgspec.MsgspecError: at the first mistake; `Contract.validate_json` names them all.
+            UNREADABLE: at the first mistake; `Contract.validate_json` names them all.
         """
         try:
             values = astuple(self._usual(text))
@@ -105,6 +112,9 @@ class Reader:
             values = values if self._in_order is None else self._in_order(values)
             record = dict(zip(self._contract.names, values, strict=True))
             return values, self._contract.surprises(record)
+
+    def _decode_slowly(self, text: bytes | str) -> Any:
+        raise msgspec.DecodeError("left to the contract")
 
     def _decoder(self, columns: Sequence[str] | None, is_usual: bool) -> Any:  # of a class that is made here
         """Decodes what the contract allows; or what is usual, within all that the reference rows showed."""

@@ -3,8 +3,8 @@
 import logging
 import threading
 
-from boucle.artifacts import Artifacts
-from boucle.errors import BoucleError
+from boucle.artifacts import Artifacts, ServedVersion
+from boucle.errors import BoucleError, CorruptArtifact
 from boucle.store import Store
 from serving import metrics
 from serving.journal import Journal
@@ -48,9 +48,7 @@ class Watcher:
             if pointer == self._seen:
                 return
             try:
-                version = self._artifacts.load_served()
-                # Warm: the first call of a library is slow, and a model that cannot predict must not be served.
-                version.scorer.row(tuple(version.contract.validate_record(version.contract.example).values()))
+                version = self._load()
                 predictor = Predictor(version, self._journal)
                 self._store.feedback.use(version.embedding)
             except BoucleError as refusal:
@@ -62,6 +60,16 @@ class Watcher:
             metrics.MODEL_LOADS.labels("swapped").inc()
             manifest = version.manifest
             log.info("serving %s (%s, %s)", version.version, manifest.algorithm, manifest.scorer)
+
+    def _load(self) -> ServedVersion:
+        version = self._artifacts.load_served()
+        example = tuple(version.contract.validate_record(version.contract.example).values())
+        try:
+            # Warm: the first call of a library is slow, and a model that cannot predict must not be served.
+            version.scorer.row(example)
+        except Exception as error:
+            raise CorruptArtifact(f"{version.version} cannot answer its own example: {error!r}") from error
+        return version
 
     def _refuse(self, reason: str, pointer: bytes) -> None:
         if reason != self._live.trouble:

@@ -72,7 +72,7 @@ def test_a_worker_starts_without_the_libraries_of_training(home):
     environment = home.environment(SERVING_PORT=str(port), SERVING_WORKERS=str(WORKERS))
     with process(["-m", "serving"], environment, home.folder / "serving.log") as started:
         worker = workers_of(started.pid)[0]
-        wait_for(lambda: "serving v1" in (home.folder / "serving.log").read_text(), "a version")
+        wait_for(lambda: (home.folder / "serving.log").read_text().count("serving v1") == WORKERS, "all workers")
 
         loaded = Path(f"/proc/{worker.pid}/maps").read_text()
 

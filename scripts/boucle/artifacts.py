@@ -308,9 +308,14 @@ class Artifacts:
         if scorer.FILE not in manifest.files:
             version = self._load(manifest)
             return ServedVersion(manifest, version.embedding, PickledScorer(version))
-        arrays = scorer.read(self._verified(manifest)[scorer.FILE])
-        embedding = CompiledEmbedding(manifest.preparation_id, manifest.contract, arrays)
-        return ServedVersion(manifest, embedding, Scorer(manifest.contract, arrays))
+        content = self._verified(manifest)[scorer.FILE]
+        try:
+            arrays = scorer.read(content)
+            embedding = CompiledEmbedding(manifest.preparation_id, manifest.contract, arrays)
+            return ServedVersion(manifest, embedding, Scorer(manifest.contract, arrays))
+        except Exception as error:  # NumPy, zip and ONNX Runtime have one of their own for every way to be wrong
+            path = self.root / manifest.version / scorer.FILE
+            raise CorruptArtifact(f"{path}: is no scorer of this version of Boucle ({error!r})") from error
 
     def _load(self, manifest: Manifest) -> ModelVersion:
         from boucle.embedding import Embedding

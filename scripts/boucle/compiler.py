@@ -52,7 +52,7 @@ def compile_version(embedding: Embedding, model: Model, records: Sequence[Record
     except NotCompilable as reason:
         return Compilation(None, "scikit-learn", str(reason))
     differences = _differences(embedding, model, arrays, records)
-    if differences.labels or differences.largest >= AGREEMENT:
+    if differences.labels or not differences.largest < AGREEMENT:  # not a number is no agreement either
         return Compilation(None, "scikit-learn", f"the compiled scorer does not agree: {differences}")
     return Compilation(dump(arrays), str(arrays["kind"]), f"the compiled scorer agrees: {differences}")
 
@@ -81,11 +81,15 @@ def _differences(embedding: Embedding, model: Model, arrays: dict[str, Any], rec
         outputs = scorer.matrix([[record[name] for record in chunk] for name in names])
         rows = np.array([scorer.row([record[name] for name in names]) for record in chunk])
         for found in (outputs, rows):
-            largest = max(largest, float(np.abs(found - truth).max(initial=0.0)) / _unit(contract))
+            largest = _larger(largest, np.abs(found - truth) / _unit(contract))
             if model.n_classes is not None:
                 labels += int((found.argmax(axis=1) != truth.argmax(axis=1)).sum())
-        largest = max(largest, float(np.abs(compiled.vectors(chunk) - vectors).max(initial=0.0)))
+        largest = _larger(largest, np.abs(compiled.vectors(chunk) - vectors))
     return Differences(len(records), labels, largest)
+
+
+def _larger(largest: float, differences: FloatArray) -> float:
+    return float(np.max([largest, differences.max(initial=0.0)]))  # Python's max would lose what is not a number
 
 
 def _unit(contract: Contract) -> float:

@@ -11,8 +11,9 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
 from boucle import cleaning, compiler, embedding, models
 from boucle.artifacts import PickledScorer
+from boucle.errors import CorruptArtifact
 from boucle.models import CLASSIFIERS, FINE_TUNABLE, REGRESSORS, Recipe
-from boucle.scorer import CompiledEmbedding, Scorer, read
+from boucle.scorer import CompiledEmbedding, Scorer, dump, read
 
 
 class Data:
@@ -203,6 +204,29 @@ class _Shifted:
 
     def transform(self, rows):
         return self._scaler.transform(rows) + 0.5
+
+
+def test_what_is_not_a_number_is_no_agreement(cancer, diabetes):
+    for data, algorithm in ((cancer, "logistic_regression"), (diabetes, "ridge")):
+        model = data.fit(algorithm)
+        model.estimator[-1].intercept_ = model.estimator[-1].intercept_ * np.nan
+
+        compilation = data.compile(model)
+
+        assert compilation.content is None
+        assert compilation.verdict.endswith("largest difference nan")
+
+
+def test_a_scorer_of_another_version_of_boucle_is_refused_by_name(home):
+    manifest = home.artifacts.manifest("v1")
+    contents = {name: (home.artifacts.root / "v1" / name).read_bytes() for name in manifest.files}
+    arrays = read(contents["scorer.npz"])
+    del arrays["link"]
+    for content in (dump(arrays), b"PK no zip"):
+        odd = home.artifacts.publish(manifest, contents | {"scorer.npz": content}).version
+
+        with pytest.raises(CorruptArtifact, match="is no scorer of this version of Boucle"):
+            home.artifacts.promote(odd, "v1", "test", "test")
 
 
 def test_the_manifest_says_what_serves_and_how_well_it_agrees(home):

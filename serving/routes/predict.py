@@ -42,9 +42,9 @@ async def predict_batch(request: Request, parts: UsedParts) -> StreamingResponse
     """Predict many data: a JSON array, NDJSON, or CSV with a header line. One version answers them all."""
     predictor = parts.live.current
     media_type = request.headers.get("content-type", batch.JSON).split(";")[0].strip().lower()
-    file = await batch.spool(request.stream())
+    limit = parts.project.limits.body_bytes
+    file = await batch.spool(request.stream(), parts.data, limit)
     try:
-        limit = parts.project.limits.body_bytes
         chunks = await run_in_threadpool(batch.chunks, file, media_type, predictor, limit)
         first = await run_in_threadpool(next, chunks, None)
         if first is None:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+import anyio
 import pytest
 from fastapi.testclient import TestClient
 
@@ -57,6 +58,56 @@ def test_a_line_means_the_same_in_a_chunk_as_alone(line, is_right):
         assert [error_or(row) for row in chunk.rows] == [error_or(row) for row in expected.rows]
         assert chunk.warnings == expected.warnings
         assert isinstance(chunk.rows[-1], InvalidRecord) != is_right
+
+
+def test_a_number_that_stands_for_a_missing_value_is_one_in_every_reading():
+    gaps = Contract(features=CONTRACT.features, target=CONTRACT.target, example={}, missing_values=("NA", "-999"))
+    reader = batch._CsvReader(["age", "area", "owns", "job"], gaps)
+    lines = [["-999", "2.5", "true", "cook"], ["30", "-999", "true", "cook"]]
+
+    for line in lines:
+        assert [error_or(row) for row in reader.chunk([line]).rows] == [
+            error_or(row) for row in reader.by_row([line]).rows
+        ]
+    assert reader.chunk(lines[:1]).rows == [(None, 2.5, True, "cook")]
+    assert isinstance(reader.chunk(lines[1:]).rows[0], InvalidRecord)
+
+
+def test_a_line_of_numbers_is_not_read_as_json_where_a_number_means_nothing():
+    numbers = (Number(name="area", nullable=False, integer=False, minimum=-5, maximum=10, median=5),)
+    contract = Contract(features=numbers, target=CONTRACT.target, example={}, missing_values=("-1",))
+
+    (chunk,) = batch._csv_chunks(io.BytesIO(b"area\n3\n-1\n"), contract)
+
+    assert chunk.rows[0] == (3.0,)
+    assert isinstance(chunk.rows[1], InvalidRecord)
+
+
+@pytest.mark.parametrize("parts", [[b"a\xc3", b"(x"], [b"ab", b"c\xff"], [b"abc\xe9"]])
+def test_the_place_of_a_wrong_byte_is_counted_from_the_beginning_of_the_body(parts, tmp_path):
+    async def body():
+        for part in parts:
+            yield part
+
+    with pytest.raises(UnicodeDecodeError) as expected:
+        b"".join(parts).decode()
+    with pytest.raises(InvalidRecord, match=f"at position {expected.value.start};"):
+        anyio.run(batch.spool, body(), tmp_path, 1_000)
+
+
+@pytest.mark.parametrize(("media_type", "start"), [("text/csv", b""), ("application/x-ndjson", b'{"a": "')])
+def test_a_line_that_would_fill_the_memory_is_refused(client, media_type, start):
+    content = (start + b"x" * 100_000 if number == 0 else b"x" * 100_000 for number in range(105))
+
+    answer = client.post("/predict/batch", content=content, headers={"Content-Type": media_type})
+
+    assert answer.status_code == 413
+    assert "a line, or a JSON array, may have 10,000,000 bytes" in answer.json()["detail"]
+
+
+def test_brackets_by_the_thousand_and_wrong_bytes_are_problems(client):
+    for content in (b"[" * 20_000, b'[{"a":' + b"[" * 20_000):
+        assert client.post("/predict/batch", content=content, headers={"Content-Type": batch.JSON}).status_code == 422
 
 
 def error_or(row):
@@ -124,7 +175,7 @@ def test_a_json_array_is_limited_as_it_is_held_in_memory(client):
 def test_a_long_csv_is_not(client, home):
     row = home.preparation.test_records[0]
     body, media_type = write([row], "csv")
-    body += b"\n" * 11_000_000
+    body += b"\n" * 11_000_000  # short lines
 
     answer = client.post("/predict/batch", content=body, headers={"Content-Type": media_type})
 

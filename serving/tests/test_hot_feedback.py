@@ -32,6 +32,23 @@ def handed_on(monkeypatch):
     return seen
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"prediction_id": "\xff", "target": "benign"}',
+        b'{"prediction_id": "a", "target": "\xff"}',
+        b'{"data":' + b"[" * 20_000,
+    ],
+    ids=["identifier", "target", "brackets"],
+)
+def test_bytes_that_nobody_can_read_are_a_problem(client, body, handed_on):
+    answer = client.post("/feedback", content=body)
+
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert handed_on
+
+
 def only_by_the_route(client):
     client.app.hot = {}
 
@@ -39,6 +56,7 @@ def only_by_the_route(client):
 def test_right_feedback_never_reaches_the_framework(client, home, handed_on):
     row = home.preparation.test_records[0]
     predicted = client.post("/predict", json=row).json()["prediction_id"]
+    before = {name: sample(client, name) for name in COUNTERS}
 
     answers = [
         client.post("/feedback", json={"data": row, **PREDICTED}),
@@ -51,7 +69,19 @@ def test_right_feedback_never_reaches_the_framework(client, home, handed_on):
     assert [answer.json()["row"] for answer in answers] == [1, 2, 2, 3, 4]
     assert [answer.json()["status"] for answer in answers] == ["accepted"] * 4 + ["set aside"]
     assert handed_on == []
-    assert 'boucle_http_requests_total{method="POST",route="/feedback",status="201"} ' in client.get("/metrics").text
+    assert {name: sample(client, name) - before[name] for name in COUNTERS} == dict.fromkeys(COUNTERS, 5)
+
+
+COUNTERS = (
+    'boucle_http_requests_total{method="POST",route="/feedback",status="201"}',
+    'boucle_http_request_seconds_count{route="/feedback"}',
+    "boucle_feedback_total",
+)
+
+
+def sample(client, name):
+    lines = client.get("/metrics").text.splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name + " "))
 
 
 @pytest.mark.parametrize("key", [None, "key", "ø" * 100, "x" * 255])

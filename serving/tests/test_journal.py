@@ -112,12 +112,9 @@ def test_a_batch_that_waits_for_room_is_logged_whole_however_long_it_is():
             journal.put_many(FIRST, [(new_id(), 0.001, (1.0,), "a", [0.75, 0.25]) for _ in range(500)])
 
     anyio.run(batch)
-    for _ in range(4):
-        journal.wait_for_room()
-        journal.put_many(FIRST, [(new_id(), 0.001, (1.0,), "a", [0.75, 0.25]) for _ in range(500)])
     journal.stop()
 
-    assert (len(log.identifiers), dropped() - before) == (32_000, 0)
+    assert (len(log.identifiers), dropped() - before) == (30_000, 0)
 
 
 def test_while_the_database_is_away_no_batch_waits_for_it():
@@ -127,7 +124,7 @@ def test_while_the_database_is_away_no_batch_waits_for_it():
     journal.start()
     put(journal, 100)
 
-    journal.wait_for_room()
+    anyio.run(journal.room)
 
     journal.put_many(FIRST, [(new_id(), 0.001, (1.0,), "a", [0.75, 0.25]) for _ in range(30)])
     assert dropped() - before == 30

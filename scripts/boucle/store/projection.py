@@ -1,6 +1,7 @@
 """prod_data.csv: the accepted feedback as lines of a file, each at the place that the table knows."""
 
 import csv
+import errno
 import io
 import os
 from collections.abc import Iterable, Sequence
@@ -37,7 +38,8 @@ def write_at(path: Path, end: int, lines: bytes) -> bool:
             return False
         if size > end:
             os.ftruncate(descriptor, end)
-        os.pwrite(descriptor, lines, end)
+        if os.pwrite(descriptor, lines, end) < len(lines):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         return True
     finally:
         os.close(descriptor)
