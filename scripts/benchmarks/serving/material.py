@@ -51,7 +51,7 @@ components = 10
 [training]
 candidates = ["{algorithm}"]
 folds = 2
-seed = {seed}
+seed = 42
 
 [feedback]
 k = 0
@@ -81,7 +81,7 @@ class Material:
         for model in models:
             algorithm, estimator = MODELS[model]
             joblib.dump(estimator().fit(self._rows, self._classes), self.pipeline(model))
-            Home(self.folder / model).write(PROJECT.format(algorithm=algorithm, seed=42)).train()
+            Home(self.folder / model).write(PROJECT.format(algorithm=algorithm)).train()
         row, many = self._rows[0].tolist(), self._rows[np.arange(MANY) % len(self._rows)].tolist()
         named = dict(zip(self.columns, row, strict=True))
         self._write("named.json", named)
