@@ -89,7 +89,7 @@ def _microseconds(step: Callable[[], object], loops: int = LOOPS) -> float:
 def _whole(predictor: Predictor, body: bytes, tally: metrics.Tally) -> float:
     live = LiveModel()
     live.swap(predictor)
-    hot = HotPath(None, live, tally)  # type: ignore[arg-type]  # nothing is handed on
+    hot = HotPath(None, live, tally, 10**6)  # type: ignore[arg-type]  # nothing is handed on
     headers = [(b"host", b"127.0.0.1:8080"), (b"content-type", b"application/json"), (b"content-length", b"800")]
     message = {"type": "http.request", "body": body, "more_body": False}
 
