@@ -201,9 +201,9 @@ def test_a_number_is_never_given_twice(many):
 
 def test_a_version_that_was_pruned_while_it_was_checked_cannot_be_promoted(many):
     class Overtaken(Artifacts):
-        def load(self, version):
-            loaded = super().load(version)
-            Artifacts(self.root).delete({version})
+        def _load_served(self, manifest):
+            loaded = super()._load_served(manifest)
+            Artifacts(self.root).delete({manifest.version})
             return loaded
 
     with pytest.raises(ModelNotFound, match="no version 'v2'"):
