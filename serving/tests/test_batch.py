@@ -12,6 +12,7 @@ from boucle.contract import Boolean, Category, Classes, Contract, Number
 from boucle.errors import InvalidRecord
 from serving import batch
 from serving.api import create_app
+from serving.problems import BodyTooLarge
 from serving.settings import Settings
 
 CONTRACT = Contract(
@@ -93,6 +94,14 @@ def test_the_place_of_a_wrong_byte_is_counted_from_the_beginning_of_the_body(par
         b"".join(parts).decode()
     with pytest.raises(InvalidRecord, match=f"at position {expected.value.start};"):
         anyio.run(batch.spool, body(), tmp_path, 1_000)
+
+
+def test_a_body_that_the_disk_has_no_room_for_is_refused(tmp_path):
+    async def body():
+        yield b"x\n" * 600_000  # more than is kept in memory
+
+    with pytest.raises(BodyTooLarge, match="no room for the body"):
+        anyio.run(batch.spool, body(), tmp_path / "a folder that is not there", 10_000_000)
 
 
 @pytest.mark.parametrize(("media_type", "start"), [("text/csv", b""), ("application/x-ndjson", b'{"a": "')])

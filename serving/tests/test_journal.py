@@ -143,3 +143,23 @@ def test_what_no_json_holds_is_dropped_and_the_log_goes_on():
     journal.flush()
 
     assert (log.identifiers, dropped() - before) == (given, 1)
+
+
+def test_whatever_the_database_raises_the_log_goes_on(monkeypatch):
+    log, failures = Log(), [RuntimeError("nobody expected it"), MemoryError()]
+    add = log.add
+
+    def fail_first(chunks):
+        if failures:
+            raise failures.pop()
+        add(chunks)
+
+    monkeypatch.setattr(log, "add", fail_first)
+    journal = Journal(log, capacity=100)
+    journal.start()
+
+    given = put(journal, 60)
+
+    wait_for(lambda: len(log.identifiers) == 60, "the log to go on")
+    assert sorted(log.identifiers) == sorted(given)
+    journal.stop()
