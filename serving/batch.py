@@ -1,34 +1,26 @@
 """Batches: rows of JSON, NDJSON or CSV in, chunk by chunk, and an answer or an error for each of them."""
 
-import csv
-import io
-import math
 from codecs import BOM_UTF8, getincrementaldecoder
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from time import perf_counter
 from typing import IO, Any
 
 import msgspec
-import numpy as np
 from uuid_utils import uuid7
 
-from boucle.contract import Boolean, Cell, Contract, Feature, Label, Number, Record, show
-from boucle.errors import BoucleError, FieldError, InvalidRecord
+from boucle.contract import Label, show
+from boucle.errors import InvalidRecord
 from serving.bodies import parse_json, wrong_body
-from serving.predictor import UNREADABLE, Predictor, Reader, Values
+from serving.csv_rows import csv_chunks
+from serving.predictor import CHUNK_ROWS, UNREADABLE, Chunk, Predictor, Values
 from serving.problems import BodyTooLarge, UnsupportedBody, field_problems
 
 CSV, NDJSON, JSON = "text/csv", ("application/x-ndjson", "application/jsonl"), "application/json"
 MEDIA_TYPES = (JSON, NDJSON[0], CSV)
-SEPARATORS = ",;\t|"
-CHUNK_ROWS = 500
 IN_MEMORY_BYTES = 1_000_000
-Cells = list[str] | InvalidRecord  # a line of CSV, or why it is none
-TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 
 
 class RowAnswer(msgspec.Struct):
@@ -40,14 +32,6 @@ class RowAnswer(msgspec.Struct):
     probabilities: dict[str, float]
     model_version: str
     warnings: list[str]
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Rows in order, each as typed values or its error; ``warnings`` by position, where there are any."""
-
-    rows: Sequence[Values | InvalidRecord]
-    warnings: dict[int, list[str]] = field(default_factory=dict)
 
 
 encode_lines = msgspec.json.Encoder().encode_lines
@@ -67,11 +51,10 @@ async def spool(parts: AsyncIterator[bytes], folder: Path, most_line_bytes: int)
             checked.see(part)
             file.write(part)
         checked.see(b"", is_last=True)
-    except OSError as error:
+    except BaseException as error:  # also when the client goes away in the middle
         file.close()
-        raise BodyTooLarge(f"there is no room for the body ({error.strerror}); send it in parts") from error
-    except BoucleError:
-        file.close()
+        if isinstance(error, OSError):
+            raise BodyTooLarge(f"there is no room for the body ({error.strerror}); send it in parts") from error
         raise
     file.seek(0)
     spooled: IO[bytes] = file
@@ -114,7 +97,7 @@ def chunks(file: IO[bytes], media_type: str, predictor: Predictor, most_json_byt
         InvalidRecord: when the body as a whole cannot be read.
     """
     if media_type == CSV:
-        return _csv_chunks(file, predictor.contract)
+        return csv_chunks(file, predictor.contract)
     if media_type in NDJSON:
         return _json_chunks(_lines(file), predictor)
     if media_type == JSON:
@@ -191,188 +174,3 @@ def _json_chunk(texts: Sequence[bytes], predictor: Predictor) -> Chunk:
         if said:
             warnings[position] = said
     return Chunk(rows, warnings)
-
-
-def _csv_chunks(file: IO[bytes], contract: Contract) -> Iterator[Chunk]:
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    header = text.readline()
-    text.seek(0)
-    separator = max(SEPARATORS, key=header.count)
-    lines = csv.reader(text, delimiter=separator)
-    try:
-        columns = [name.strip() for name in next((line for line in lines if line), [])]
-    except csv.Error as error:
-        raise wrong_body(f"is not CSV: {error}") from error
-    if not columns:
-        raise wrong_body("is empty: give a header line with the columns, then one line per row")
-    _check_header(columns, contract)
-    is_plain = all(isinstance(one, Number) and not one.nullable for one in contract.features)
-    if separator == "," and is_plain and not has_numeric_gaps(contract):
-        return _numbers_by_line(text, columns, contract)
-    return _by_cells(lines, columns, contract)
-
-
-def _numbers_by_line(text: Iterator[str], columns: list[str], contract: Contract) -> Iterator[Chunk]:
-    """A line of numbers is an array of JSON but for its brackets, and read so in a quarter of the time."""
-    as_json, as_cells = Reader(contract, columns), _CsvReader(columns, contract)
-    lines = (_line(line, text, as_json, as_cells) for line in text)
-    filled = (line for line in lines if line is not None)
-    while taken := list(islice(filled, CHUNK_ROWS)):
-        yield Chunk([row for row, _ in taken], {position: said for position, (_, said) in enumerate(taken) if said})
-
-
-def _line(
-    line: str, text: Iterator[str], as_json: Reader, as_cells: "_CsvReader"
-) -> tuple[Values | InvalidRecord, list[str]] | None:
-    try:
-        return as_json.read(f"[{line}]")
-    except UNREADABLE:  # quoted, spelt otherwise, or wrong
-        try:
-            cells = next(csv.reader(chain([line], text)), [])  # a quoted cell may go on in the next lines
-        except csv.Error as error:
-            return _no_csv(error), []
-        if not cells:
-            return None
-        chunk = as_cells.by_row([cells])
-        return chunk.rows[0], chunk.warnings.get(0, [])
-
-
-def _by_cells(lines: Iterator[list[str]], columns: list[str], contract: Contract) -> Iterator[Chunk]:
-    reader = _CsvReader(columns, contract)
-    filled = _filled(lines)
-    while taken := list(islice(filled, CHUNK_ROWS)):
-        yield reader.chunk(taken)
-
-
-def _filled(lines: Iterator[list[str]]) -> Iterator[Cells]:
-    while True:
-        try:
-            line = next(lines, None)
-        except csv.Error as error:
-            yield _no_csv(error)
-            continue
-        if line is None:
-            return
-        if line:
-            yield line
-
-
-def _no_csv(error: csv.Error) -> InvalidRecord:
-    return InvalidRecord([FieldError("row", "", f"is not CSV: {error}")])
-
-
-def has_numeric_gaps(contract: Contract) -> bool:
-    """Whether a number stands for a missing value, such as -999: then a cell is looked up before it is read."""
-    for text in contract.missing_values:
-        try:
-            if math.isfinite(float(text)):
-                return True
-        except ValueError:
-            continue
-    return False
-
-
-class _CsvReader:
-    """Text cells to typed values, by column where a whole chunk is right, else row by row to name each mistake."""
-
-    def __init__(self, columns: list[str], contract: Contract) -> None:
-        self._columns = columns
-        self._contract = contract
-        self._features = [(columns.index(feature.name), feature) for feature in contract.features]
-        self._missing = frozenset({"", *contract.missing_values})
-        self._has_numeric_gaps = has_numeric_gaps(contract)
-
-    def chunk(self, lines: Sequence[Cells]) -> Chunk:
-        """The rows of some lines."""
-        try:
-            return self._by_column(lines)
-        except ValueError:
-            return self.by_row(lines)
-
-    def _by_column(self, lines: Sequence[Cells]) -> Chunk:
-        if any(isinstance(line, InvalidRecord) for line in lines):
-            raise ValueError("a line is no CSV")
-        cells = list(zip(*lines, strict=True))
-        if len(cells) != len(self._columns):
-            raise ValueError(len(cells))
-        columns, unusual = [], np.zeros(len(lines), dtype=bool)
-        for position, feature in self._features:
-            values, seldom = self._column(cells[position], feature)
-            columns.append(values)
-            unusual |= seldom
-        rows = list(zip(*columns, strict=True))
-        names = self._contract.names
-        warned = np.flatnonzero(unusual).tolist()
-        return Chunk(rows, {row: self._contract.surprises(dict(zip(names, rows[row], strict=True))) for row in warned})
-
-    def _column(self, cells: Sequence[str], feature: Feature) -> tuple[Sequence[Cell], Any]:
-        """The typed values, and where they were never seen in the reference rows; ValueError if one is wrong."""
-        if isinstance(feature, Number):
-            return self._numbers(cells, feature)
-        texts = [None if (text := cell.strip()) in self._missing else text for cell in cells]
-        if None in texts and not feature.nullable:
-            raise ValueError
-        if isinstance(feature, Boolean):
-            try:
-                return [None if text is None else TRUTHS[text.lower()] for text in texts], False
-            except KeyError as error:
-                raise ValueError from error
-        if any(text is not None and "\0" in text for text in texts):
-            raise ValueError
-        known = {None, *feature.categories}
-        return texts, np.array([text not in known for text in texts])
-
-    def _numbers(self, cells: Sequence[str], feature: Number) -> tuple[Sequence[Cell], Any]:
-        try:
-            values: list[Any] = [] if self._has_numeric_gaps else list(map(float, cells))
-        except ValueError:
-            if not feature.nullable:
-                raise
-            values = []
-        if not values:
-            values = [None if (text := cell.strip()) in self._missing else float(text) for cell in cells]
-            if not feature.nullable and None in values:
-                raise ValueError(feature.name)
-        array, (lowest, highest) = np.array(values, dtype=np.float64), feature.limits
-        is_allowed = (array >= lowest) & (array <= highest)
-        if feature.nullable:
-            is_allowed |= np.array([value is None for value in values])
-        if not is_allowed.all():  # also "nan": read row by row it may stand for a missing value
-            raise ValueError(feature.name)
-        return values, (array < feature.minimum) | (array > feature.maximum)
-
-    def by_row(self, lines: Sequence[Cells]) -> Chunk:
-        """The rows of some lines, each with all its mistakes."""
-        rows: list[Values | InvalidRecord] = []
-        warnings = {}
-        for position, cells in enumerate(lines):
-            try:
-                record = self._record(cells)
-            except InvalidRecord as error:
-                rows.append(error)
-                continue
-            rows.append(tuple(record.values()))
-            if said := self._contract.surprises(record):
-                warnings[position] = said
-        return Chunk(rows, warnings)
-
-    def _record(self, cells: Cells) -> Record:
-        if isinstance(cells, InvalidRecord):
-            raise cells
-        if len(cells) != len(self._columns):
-            message = f"has {len(cells)} cells, the header line has {len(self._columns)}"
-            raise InvalidRecord([FieldError("row", "", message)])
-        return self._contract.validate_cells(dict(zip(self._columns, cells, strict=True)))
-
-
-def _check_header(columns: list[str], contract: Contract) -> None:
-    problems = [
-        FieldError(name, "", "is missing from the header line") for name in contract.names if name not in columns
-    ]
-    problems += [
-        FieldError(show(name), "", "is no column of this project, or stands twice in the header line")
-        for position, name in enumerate(columns)
-        if name not in contract.names or name in columns[:position]
-    ]
-    if problems:
-        raise InvalidRecord(problems)

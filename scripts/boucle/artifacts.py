@@ -64,12 +64,10 @@ class Manifest(BaseModel):
 
 
 @dataclass(frozen=True)
-class ModelVersion:
-    """One version, loaded: the embedding and the model that were fitted together."""
+class _Version:
+    """What every form of a version tells."""
 
     manifest: Manifest
-    embedding: "Embedding"
-    model: "Model"
 
     @property
     def version(self) -> str:
@@ -78,6 +76,14 @@ class ModelVersion:
     @property
     def contract(self) -> Contract:
         return self.manifest.contract
+
+
+@dataclass(frozen=True)
+class ModelVersion(_Version):
+    """One version, loaded: the embedding and the model that were fitted together."""
+
+    embedding: "Embedding"
+    model: "Model"
 
     def outputs(self, records: list[Record]) -> FloatArray:
         """Probabilities (n_records, n_classes), or the quantity (n_records, 1), of validated records."""
@@ -106,20 +112,11 @@ class PickledScorer:
 
 
 @dataclass(frozen=True)
-class ServedVersion:
+class ServedVersion(_Version):
     """One version as serving uses it: scikit-learn is not imported if the version was compiled."""
 
-    manifest: Manifest
     embedding: "Embedding | CompiledEmbedding"
     scorer: Scorer | PickledScorer
-
-    @property
-    def version(self) -> str:
-        return self.manifest.version
-
-    @property
-    def contract(self) -> Contract:
-        return self.manifest.contract
 
 
 class Artifacts:

@@ -232,10 +232,11 @@ class Contract(BaseModel):
 
     def validate_cells(self, cells: Mapping[str, str | None]) -> Record:
         """As `validate_record`, from the text cells of a CSV row; an empty cell is a missing value."""
-        values = {name: self._parse_cell(name, cell) for name, cell in cells.items()}
+        values = {name: self.parse_cell(name, cell) for name, cell in cells.items()}
         return self.validate_record(values)
 
-    def _parse_cell(self, name: str, cell: str | None) -> Cell:
+    def parse_cell(self, name: str, cell: str | None) -> Cell:
+        """What a text cell of the column says: a missing value, a number, a boolean, or else the text as it is."""
         text = (cell or "").strip()
         if not text or text in self.missing_values:
             return None

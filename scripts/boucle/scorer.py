@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from operator import mul
 from typing import Any, Protocol
 
@@ -47,11 +48,14 @@ class CompiledEmbedding:
         """Names of the vector's components."""
         return [str(name) for name in self.arrays["names"]]
 
+    @cached_property
+    def _columns(self) -> Columns:
+        return Columns(self.contract, self.arrays["medians"])
+
     def vectors(self, records: Sequence[Record]) -> FloatArray:
         """Vectors of validated records, shape (n_records, n_components)."""
         arrays = self.arrays
-        columns = Columns(self.contract, arrays["medians"])
-        rows = columns.matrix([record[feature.name] for record in records] for feature in self.contract.features)
+        rows = self._columns.matrix([record[feature.name] for record in records] for feature in self.contract.features)
         numbers = rows[:, : len(arrays["means"])]
         numbers -= arrays["means"]
         numbers /= arrays["scales"]

@@ -8,10 +8,9 @@ from starlette.concurrency import run_in_threadpool
 
 from boucle.errors import BoucleError
 from serving import batch, metrics
-from serving.batch import Chunk
 from serving.bodies import wrong_body
 from serving.parts import UsedParts
-from serving.predictor import Predictor, encode
+from serving.predictor import Chunk, Predictor, encode
 from serving.schemas import Prediction
 
 router = APIRouter(tags=["predict"])

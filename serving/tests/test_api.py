@@ -18,12 +18,6 @@ CSV, NDJSON = {"Content-Type": "text/csv"}, {"Content-Type": "application/x-ndjs
 
 
 @pytest.fixture
-def client(home):
-    with TestClient(create_app(Settings(watch_seconds=60), home.places), raise_server_exceptions=False) as client:
-        yield client
-
-
-@pytest.fixture
 def row(home):
     return home.preparation.contract.example
 

@@ -6,14 +6,11 @@ import json
 
 import anyio
 import pytest
-from fastapi.testclient import TestClient
 
 from boucle.contract import Boolean, Category, Classes, Contract, Number
 from boucle.errors import InvalidRecord
-from serving import batch
-from serving.api import create_app
+from serving import batch, csv_rows
 from serving.problems import BodyTooLarge
-from serving.settings import Settings
 
 CONTRACT = Contract(
     features=(
@@ -43,15 +40,9 @@ LINES = [
 ]
 
 
-@pytest.fixture
-def client(home):
-    with TestClient(create_app(Settings(watch_seconds=60), home.places), raise_server_exceptions=False) as client:
-        yield client
-
-
 @pytest.mark.parametrize(("line", "is_right"), LINES)
 def test_a_line_means_the_same_in_a_chunk_as_alone(line, is_right):
-    reader = batch._CsvReader(["age", "area", "owns", "job"], CONTRACT)
+    reader = csv_rows._CsvReader(["age", "area", "owns", "job"], CONTRACT)
 
     for lines in ([line], [USUAL] * 3 + [line]):
         chunk = reader.chunk(lines)
@@ -63,7 +54,7 @@ def test_a_line_means_the_same_in_a_chunk_as_alone(line, is_right):
 
 def test_a_number_that_stands_for_a_missing_value_is_one_in_every_reading():
     gaps = Contract(features=CONTRACT.features, target=CONTRACT.target, example={}, missing_values=("NA", "-999"))
-    reader = batch._CsvReader(["age", "area", "owns", "job"], gaps)
+    reader = csv_rows._CsvReader(["age", "area", "owns", "job"], gaps)
     lines = [["-999", "2.5", "true", "cook"], ["30", "-999", "true", "cook"]]
 
     for line in lines:
@@ -78,7 +69,7 @@ def test_a_line_of_numbers_is_not_read_as_json_where_a_number_means_nothing():
     numbers = (Number(name="area", nullable=False, integer=False, minimum=-5, maximum=10, median=5),)
     contract = Contract(features=numbers, target=CONTRACT.target, example={}, missing_values=("-1",))
 
-    (chunk,) = batch._csv_chunks(io.BytesIO(b"area\n3\n-1\n"), contract)
+    (chunk,) = csv_rows.csv_chunks(io.BytesIO(b"area\n3\n-1\n"), contract)
 
     assert chunk.rows[0] == (3.0,)
     assert isinstance(chunk.rows[1], InvalidRecord)
@@ -124,7 +115,7 @@ def error_or(row):
 
 
 def test_columns_in_another_order_are_put_in_the_contracts():
-    chunk = batch._CsvReader(["job", "owns", "area", "age"], CONTRACT).chunk([USUAL[::-1]])
+    chunk = csv_rows._CsvReader(["job", "owns", "area", "age"], CONTRACT).chunk([USUAL[::-1]])
 
     assert chunk.rows == [(30.0, 2.5, True, "cook")]
 

@@ -50,12 +50,6 @@ class Version:
 
 
 @pytest.fixture
-def client(home):
-    with TestClient(create_app(Settings(watch_seconds=60), home.places), raise_server_exceptions=False) as client:
-        yield client
-
-
-@pytest.fixture
 def handed_on(monkeypatch):
     """The requests that the fast path did not answer."""
     seen = []

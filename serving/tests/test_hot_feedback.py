@@ -3,20 +3,11 @@
 import json
 
 import pytest
-from fastapi.testclient import TestClient
 
 from serving import hot_feedback
-from serving.api import create_app
-from serving.settings import Settings
 from tests.support import rows_of
 
 PREDICTED = {"prediction": "benign", "target": "malignant"}
-
-
-@pytest.fixture
-def client(home):
-    with TestClient(create_app(Settings(watch_seconds=60), home.places), raise_server_exceptions=False) as client:
-        yield client
 
 
 @pytest.fixture

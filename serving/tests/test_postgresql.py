@@ -4,19 +4,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fastapi.testclient import TestClient
 
-from serving.api import create_app
-from serving.settings import Settings
 from tests.support import rows_of, wait_for
 
 pytestmark = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
-
-
-@pytest.fixture
-def client(home):
-    with TestClient(create_app(Settings(watch_seconds=60), home.places), raise_server_exceptions=False) as client:
-        yield client
 
 
 @pytest.fixture
