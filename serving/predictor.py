@@ -40,7 +40,7 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some rows of a batch in order, each as typed values or its error; ``warnings`` by position, where there are any."""
+    """Some rows of a batch in order, each as typed values or its error; ``warnings`` by position, for a few."""
 
     rows: Sequence[Values | InvalidRecord]
     warnings: dict[int, list[str]] = field(default_factory=dict)
