@@ -5,16 +5,16 @@ from uuid import NAMESPACE_URL, uuid5
 from evidently.sdk.models import DashboardModel, DashboardPanelPlot, DashboardTabModel, PanelMetric
 from evidently.sdk.panels import counter_panel, line_plot_panel
 
-from reporting.reports import DRIFT_SHARE, DRIFT_THRESHOLD, RegressionTask, Task
+from reporting.window import PREDICTION
 
 
-def dashboard(task: Task | None) -> DashboardModel:
-    """All panels on one tab; those of the scores once the task is known.
+def dashboard(*, is_quantity: bool) -> DashboardModel:
+    """All panels on one tab, each with the scores that suit the target.
 
     Built whole, with fixed identifiers: the same dashboard is the same file, and Evidently's ``add_panel`` lists
     a panel twice.
     """
-    panels = _panels(task)
+    panels = _panels(is_quantity=is_quantity)
     for panel in panels:
         panel.id = uuid5(NAMESPACE_URL, f"boucle/reporting/{panel.title}")
     tab = DashboardTabModel(
@@ -23,52 +23,67 @@ def dashboard(task: Task | None) -> DashboardModel:
     return DashboardModel(tabs=[tab], panels=panels)
 
 
-def _panels(task: Task | None) -> list[DashboardPanelPlot]:
+def _panels(*, is_quantity: bool) -> list[DashboardPanelPlot]:
     share = _metric("DriftedColumnsCount", "share drifted", value_type="share")
     rows = _metric("RowCount", "rows")
-    latest, histories = _score_panels(task)
+    latest, histories = _of_quantities() if is_quantity else _of_classes()
     return [
         counter_panel("Latest drift report", [share, rows], size="half"),
-        *latest,
-        line_plot_panel(
-            "Share of drifted columns",
-            [share],
-            f"The data set has drifted from {DRIFT_SHARE:.0%} of its columns on",
-            size="half",
-        ),
+        latest,
+        line_plot_panel("Share of drifted columns", [share], "Newest predictions against the reference", size="half"),
         line_plot_panel(
             "Distance to the reference, by column",
             [_metric("ValueDrift", "{{column}}")],
-            f"Wasserstein distance in standard deviations of the reference; drift from {DRIFT_THRESHOLD} on",
+            "In standard deviations beyond chance; drift from monitoring.effect on",
             size="half",
         ),
         *histories,
-        line_plot_panel("Rows in the window", [rows], "The latest rows of prod_data.csv that were usable"),
+        # Two panels: a line breaks wherever a metric of another report stands.
+        line_plot_panel(
+            "Drift of the predictions",
+            [_metric("ValueDrift", "predictions", column=PREDICTION)],
+            "Distance to the champion's predictions of the reference, in standard deviations beyond chance",
+            size="half",
+        ),
+        line_plot_panel(
+            "Drift of the true values",
+            [_metric("TargetDrift", "true values")],
+            "Distance to those of the reference, in standard deviations beyond chance",
+            size="half",
+        ),
+        line_plot_panel(
+            "Data quality",
+            [
+                _metric("DatasetMissingValueCount", "missing values", value_type="count"),
+                _metric("OutRangeValueCount", "out of range: {{column}}", value_type="count"),
+                _metric("OutListValueCount", "new category: {{column}}", value_type="count"),
+            ],
+            "Values of the newest predictions that the reference never showed",
+        ),
     ]
 
 
-def _score_panels(task: Task | None) -> tuple[list[DashboardPanelPlot], list[DashboardPanelPlot]]:
+def _of_classes() -> tuple[DashboardPanelPlot, list[DashboardPanelPlot]]:
     """The latest scores, and their histories."""
-    if task is None:
-        return [], []
-    title = f"Latest scores, {task.reading}"
-    if isinstance(task, RegressionTask):
-        mae, mean_error = (_metric(kind, legend, value_type="mean") for kind, legend in _MEAN_ERRORS)
-        rmse, r2 = _metric("RMSE", "RMSE"), _metric("R2Score", "R²")
-        return [counter_panel(title, [mae, rmse, mean_error, r2], size="half")], [
-            line_plot_panel("MAE and RMSE", [mae, rmse], task.reading.capitalize(), size="half"),
-            line_plot_panel("Mean error", [mean_error], "Above 0 the predictions are too high", size="half"),
-        ]
-    f1, recall, precision = (_metric(kind, legend) for kind, legend in _SCORES)
-    balanced_accuracy = _metric("BalancedAccuracy", "balanced accuracy")
-    return [counter_panel(title, [f1, balanced_accuracy, recall, precision], size="half")], [
-        line_plot_panel("F1 and balanced accuracy", [f1, balanced_accuracy], f"F1: {task.reading}", size="half"),
-        line_plot_panel("Recall and precision", [recall, precision], task.reading.capitalize(), size="half"),
+    accuracy, balanced = _score("accuracy"), _score("balanced_accuracy", "balanced accuracy")
+    f1, recall, precision = _score("f1", "F1"), _score("recall"), _score("precision")
+    reading = "Of the newest labels; the mean over the classes"
+    return counter_panel("Latest scores", [f1, balanced, recall, precision], size="half"), [
+        line_plot_panel("F1, accuracy and balanced accuracy", [f1, accuracy, balanced], reading, size="half"),
+        line_plot_panel("Recall and precision", [recall, precision], reading, size="half"),
     ]
 
 
-_MEAN_ERRORS = (("MAE", "MAE"), ("MeanError", "mean error"))
-_SCORES = (("F1Score", "F1"), ("Recall", "recall"), ("Precision", "precision"))
+def _of_quantities() -> tuple[DashboardPanelPlot, list[DashboardPanelPlot]]:
+    mae, rmse, mape, r2 = _score("mae", "MAE"), _score("rmse", "RMSE"), _score("mape", "MAPE"), _score("r2", "R²")
+    return counter_panel("Latest scores", [mae, rmse, mape, r2], size="half"), [
+        line_plot_panel("MAE and RMSE", [mae, rmse], "Of the newest labels, in units of the target", size="half"),
+        line_plot_panel("MAPE and R²", [mape, r2], "Of the newest labels", size="half"),
+    ]
+
+
+def _score(name: str, legend: str = "") -> PanelMetric:
+    return _metric("Score", legend or name, score=name)
 
 
 def _metric(kind: str, legend: str, **labels: str) -> PanelMetric:

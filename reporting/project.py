@@ -1,4 +1,4 @@
-"""Keep one Evidently project up to date with the data, and its UI up: ``python -m reporting.project``."""
+"""Keep one Evidently project up to date with production, and its UI up: ``python -m reporting.project``."""
 
 # mypy: disable-error-code="misc"
 # evidently ships no py.typed, so that its classes are Any.
@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from evidently.sdk.models import DashboardModel
 from evidently.ui.service.storage.fslocation import FSLocation
 from evidently.ui.workspace import Project, Workspace
 from pydantic import ValidationError
@@ -25,12 +26,13 @@ from reporting import reports, retention
 from reporting.dashboard import dashboard
 from reporting.settings import Settings
 from reporting.ui import start_ui, stop_ui
-from reporting.window import FILES, NotReportable, read_window
+from reporting.window import FOLDER, OBSERVATION, NotReportable, Window, read_window
 
 log = logging.getLogger("reporting")
 
 PROJECT_NAME = "Boucle"
-PROJECT_DESCRIPTION = "Production data (prod_data.csv) against the reference (ref_data.csv)"
+PROJECT_DESCRIPTION = "Production rows against the reference, as they were last looked at"
+REQUEST = "requested"
 
 
 class WorkspaceLocked(Exception):
@@ -67,7 +69,7 @@ class WholeFiles(FSLocation):
 
 
 class Reporter:
-    """Writes a pair of snapshots into the project whenever the data have changed."""
+    """Writes a set of snapshots into the project whenever there is a new observation, or someone asks for it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -75,49 +77,47 @@ class Reporter:
         self._workspace.state.location = WholeFiles(str(settings.workspace))
         self._project = self._open_project()
         self._retention = retention.Retention(
-            self._workspace, self._project.id, keep=settings.keep, keep_plots=settings.keep_plots
+            self._workspace,
+            self._project.id,
+            keep=settings.keep,
+            keep_days=settings.keep_days,
+            keep_plots=settings.keep_plots,
         )
         self._seen: object = None
+        self._requested = self._request()
         self._reason = ""
-        self._shown: reports.Task | None = None
+        self._shown: DashboardModel | None = None
         if not self._project.dashboard.model().panels:
-            self._workspace.save_dashboard(self._project.id, dashboard(None))
+            self._workspace.save_dashboard(self._project.id, dashboard(is_quantity=False))
+
+    def is_requested(self) -> bool:
+        """Whether someone has asked for reports since they were last written."""
+        return self._request() != self._requested
 
     def refresh(self) -> bool:
-        """Write the reports if the data have changed since the last call; say whether they were written."""
-        state = [_file_state(self._settings.data / name) for name in FILES]
-        if state == self._seen:
+        """Write the reports if there is a new observation, or a request; say whether they were written."""
+        request, state = self._request(), _file_state(self._settings.data / FOLDER / OBSERVATION)
+        if (state, request) == (self._seen, self._requested):
             return False
-        self._seen = state
+        self._seen, self._requested = state, request
         try:
-            self._write()
+            self._write(read_window(self._settings.data))
         except NotReportable as reason:
             self._say_once(str(reason))
             return False
         self._reason = ""
         return True
 
-    def _write(self) -> None:
-        window = read_window(
-            self._settings.data, min_rows=self._settings.min_rows, window_rows=self._settings.window_rows
-        )
-        now = datetime.now(UTC)
-        snapshots = [reports.drift_report(window, now)]
-        try:
-            task = reports.task_of(window)
-        except NotReportable as reason:
-            comment = f'scores=skipped reason="{reason}"'
-        else:
-            snapshots.append(reports.performance_report(window, task, now))
-            self._show(task)
-            comment = f'scores="{task.reading}"'
-        for snapshot in snapshots:
+    def _write(self, window: Window) -> None:
+        for snapshot in reports.snapshots(window, datetime.now(UTC)):
             retention.write(self._workspace, self._project.id, snapshot)
-        self._retention.forget()
-        fields = " ".join(f"{name}={value:.2f}" for snapshot in snapshots for name, value in reports.headline(snapshot))
-        log.info(
-            "report written rows=%d unusable_rows=%d %s %s", len(window.current), window.unusable_rows, fields, comment
-        )
+        self._retention.forget(datetime.now(UTC))
+        self._show(dashboard(is_quantity=window.is_quantity))
+        fields = " ".join(f"{name}={value:.2f}" for name, value in reports.headline(window).items())
+        log.info("report written rows=%d labels=%d %s", len(window.served), len(window.labelled), fields)
+
+    def _request(self) -> object:
+        return _file_state(self._settings.workspace / REQUEST)
 
     def _say_once(self, reason: str) -> None:
         if reason != self._reason:
@@ -128,11 +128,11 @@ class Reporter:
         found = self._workspace.search_project(PROJECT_NAME)
         return found[0] if found else self._workspace.create_project(PROJECT_NAME, PROJECT_DESCRIPTION)
 
-    def _show(self, task: reports.Task) -> None:
-        # Once per process and reading: a panel that somebody edits in the browser stays until the next start.
-        if task != self._shown:
-            self._workspace.save_dashboard(self._project.id, dashboard(task))
-        self._shown = task
+    def _show(self, wanted: DashboardModel) -> None:
+        # Once per process and target: a panel that somebody edits in the browser stays until the next start.
+        if wanted != self._shown:
+            self._workspace.save_dashboard(self._project.id, wanted)
+        self._shown = wanted
 
 
 def run(settings: Settings) -> int:
@@ -164,7 +164,7 @@ def _serve_and_refresh(settings: Settings) -> int:
             if ui.poll() is not None:
                 log.critical("ui ended exit_status=%d port=%d", ui.returncode, settings.port)
                 return 1
-            if time.monotonic() >= due:
+            if time.monotonic() >= due or reporter.is_requested():
                 due = time.monotonic() + settings.interval_seconds
                 _refresh(reporter)
         return 0

@@ -4,6 +4,7 @@
 # evidently ships no py.typed, so that its classes are Any.
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -24,25 +25,28 @@ def write(workspace: Workspace, project: UUID, snapshot: Snapshot) -> None:
 
 
 class Retention:
-    """Forgets snapshots but for the newest ``keep``, and the plots of all but the newest ``keep_plots``.
+    """Forgets snapshots but for the newest ``keep`` of ``keep_days``, and plots but for the newest ``keep_plots``.
 
     The UI holds every snapshot in memory: 200 of them with plots took 2 GB.
     """
 
-    def __init__(self, workspace: Workspace, project: UUID, *, keep: int, keep_plots: int) -> None:
+    def __init__(self, workspace: Workspace, project: UUID, *, keep: int, keep_days: int, keep_plots: int) -> None:
         self._workspace = workspace
         self._project = project
         self._keep = keep
+        self._keep_days = keep_days
         self._keep_plots = keep_plots
         self._without_plots: set[UUID] = set()
 
-    def forget(self) -> None:
+    def forget(self, now: datetime) -> None:
         """Forget what is too old by now."""
-        # Identifiers are UUIDv7: their order is the order of time.
+        # Identifiers are UUIDv7: their order is the order of time, and they tell it.
         snapshots = sorted(self._workspace.list_runs(self._project))
-        for snapshot in snapshots[: -self._keep]:
+        oldest = (now - timedelta(days=self._keep_days)).timestamp() * 1000
+        kept = [snapshot for snapshot in snapshots[-self._keep :] if snapshot.int >> 80 >= oldest]
+        for snapshot in set(snapshots) - set(kept):
             self._workspace.delete_run(self._project, snapshot)
-        aged = set(snapshots[-self._keep : -self._keep_plots])
+        aged = set(kept[: -self._keep_plots])
         for snapshot in aged - self._without_plots:
             self._forget_plots(snapshot)
         self._without_plots = aged

@@ -1,9 +1,8 @@
 """This process's environment."""
 
 from pathlib import Path
-from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -16,22 +15,14 @@ class Settings(BaseSettings):
     interval_seconds: float = Field(default=30, gt=0, validation_alias="BOUCLE_REPORTING_INTERVAL_SECONDS")
     host: str = Field(default="127.0.0.1", validation_alias="REPORTING_HOST")
     port: int = Field(default=8082, ge=1, le=65535, validation_alias="REPORTING_PORT")
-    min_rows: int = Field(
-        default=50,
-        ge=2,
-        validation_alias="BOUCLE_REPORTING_MIN_ROWS",
-        description="No verdict below this: a small window looks drifted by chance (see reports.DRIFT_THRESHOLD).",
-    )
-    window_rows: int = Field(
-        default=500,
-        validation_alias="BOUCLE_REPORTING_WINDOW_ROWS",
-        description="How many of the latest rows are compared.",
-    )
     keep: int = Field(
-        default=200, ge=2, validation_alias="BOUCLE_REPORTING_KEEP", description="Snapshots kept; the oldest go first."
+        default=400, ge=4, validation_alias="BOUCLE_REPORTING_KEEP", description="Snapshots kept; the oldest go first."
+    )
+    keep_days: int = Field(
+        default=90, ge=1, validation_alias="BOUCLE_REPORTING_KEEP_DAYS", description="Snapshots older than this go."
     )
     keep_plots: int = Field(
-        default=20,
+        default=24,
         ge=1,
         validation_alias="BOUCLE_REPORTING_KEEP_PLOTS",
         description="So many of them keep their plots; older ones keep their numbers.",
@@ -41,12 +32,3 @@ class Settings(BaseSettings):
     def workspace(self) -> Path:
         """The folder of Evidently's workspace."""
         return self.data / "reports"
-
-    @model_validator(mode="after")
-    def _window_holds_enough_rows(self) -> Self:
-        if self.window_rows < self.min_rows:
-            raise ValueError(
-                f"BOUCLE_REPORTING_WINDOW_ROWS={self.window_rows} must be at least "
-                f"BOUCLE_REPORTING_MIN_ROWS={self.min_rows}"
-            )
-        return self

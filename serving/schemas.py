@@ -43,6 +43,12 @@ class PromoteBody(Body):
     )
 
 
+class ReportRequest(BaseModel):
+    """When reports were requested: those that are dated later are the answer."""
+
+    requested_at: str
+
+
 class Prediction(BaseModel):
     """The answer of one version, whole; ``probabilities`` is empty when a quantity is predicted."""
 

@@ -1,1 +1,1 @@
-"""Numbers about the loop for Prometheus: feedback, training runs, the champion. It reads and never writes."""
+"""Numbers about the model and the loop for Prometheus; it is also who looks: it makes the observations."""

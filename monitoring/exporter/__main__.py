@@ -10,9 +10,11 @@ from prometheus_client import CollectorRegistry, start_http_server
 from boucle.artifacts import Artifacts
 from boucle.config import Places, load_project
 from boucle.errors import BoucleError
+from boucle.monitoring.observer import Observer
 from boucle.store import open_store
 from monitoring.exporter.metrics import LoopCollector
 from monitoring.exporter.settings import Settings
+from monitoring.exporter.watch import Watch
 
 
 def main() -> None:
@@ -24,13 +26,16 @@ def main() -> None:
     except BoucleError as error:
         sys.exit(str(error))
     store = open_store(places.database, places.data, project.feedback.k)
-    registry = CollectorRegistry()
-    registry.register(LoopCollector(store, Artifacts(places.artifacts)))
+    artifacts, registry = Artifacts(places.artifacts), CollectorRegistry()
+    watch = Watch(Observer(project, places.data, artifacts, store), artifacts, settings.interval_seconds)
+    registry.register(LoopCollector(store, artifacts, places.data, watch))
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
+    watch.start()
     server, _ = start_http_server(settings.port, settings.host, registry)
     stopping.wait()
+    watch.stop()
     server.shutdown()
 
 

@@ -1,8 +1,11 @@
-"""Every metric of the exporter: name, unit, labels; read from the store and the artifacts at each scrape."""
+"""What a scrape reads: the store and the artifacts as they are, and the last observation."""
 
 import logging
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import takewhile
+from pathlib import Path
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -10,20 +13,27 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from boucle.artifacts import Artifacts
 from boucle.errors import BoucleError
-from boucle.store import Store
+from boucle.store import Run, Store
+from monitoring.exporter.families import by_label, gauge, of_observation
+from monitoring.exporter.watch import Watch
 
 log = logging.getLogger(__name__)
 
+RUNS_LOOKED_AT = 50
+REPORTS = "reports"
+
 
 class LoopCollector(Collector):
-    """What the store and the artifacts say at this moment.
+    """What there is to know at this moment.
 
     A source that does not answer gives no numbers, rather than old ones, and says so in `boucle_exporter_source_up`.
     """
 
-    def __init__(self, store: Store, artifacts: Artifacts) -> None:
+    def __init__(self, store: Store, artifacts: Artifacts, data: Path, watch: Watch) -> None:
         self._store = store
         self._artifacts = artifacts
+        self._data = data
+        self._watch = watch
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: else the registry would read the store before it is up, to learn the names."""
@@ -34,7 +44,11 @@ class LoopCollector(Collector):
         up = GaugeMetricFamily(
             "boucle_exporter_source_up", "Whether the source of the numbers answers.", labels=["source"]
         )
-        for source, read in (("store", self._from_store), ("artifacts", self._from_artifacts)):
+        sources: dict[str, Callable[[], list[Metric]]] = {
+            "store": self._from_store,
+            "artifacts": self._from_artifacts,
+        }
+        for source, read in sources.items():
             try:
                 metrics = read()
             except (SQLAlchemyError, BoucleError, OSError) as error:
@@ -44,35 +58,109 @@ class LoopCollector(Collector):
                 up.add_metric([source], 1)
                 yield from metrics
         yield up
+        yield from self._from_watch()
+        yield from self._from_disks()
 
     def _from_store(self) -> list[Metric]:
-        rows = GaugeMetricFamily("boucle_feedback_rows", "Feedback rows that were ever accepted.")
-        rows.add_metric([], self._store.feedback.rows())
-        missing = GaugeMetricFamily(
-            "boucle_feedback_rows_to_next_retraining", "How many more rows request the next training run."
-        )
-        rows_to_next = self._store.feedback.rows_to_next_retraining()
-        if rows_to_next is not None:  # k = 0: no number of rows requests a run
-            missing.add_metric([], rows_to_next)
-        runs = GaugeMetricFamily(
-            "boucle_training_runs", "Training runs by state, and by verdict once finished.", labels=["state", "verdict"]
-        )
-        for (state, verdict), count in self._store.runs.totals().items():
-            runs.add_metric([state, verdict or ""], count)
-        return [rows, missing, runs]
+        feedback, runs, now = self._store.feedback, self._store.runs, datetime.now(UTC)
+        newest = runs.newest(RUNS_LOOKED_AT)
+        return [
+            *gauge("boucle_feedback_rows", "Feedback rows that were ever accepted.", feedback.rows()),
+            # k = 0: no number of rows requests a run.
+            *gauge(
+                "boucle_feedback_rows_to_next_retraining",
+                "How many more rows request the next training run.",
+                feedback.rows_to_next_retraining(),
+            ),
+            *gauge("boucle_feedback_age_seconds", "Time since the last feedback.", _age(feedback.last_given_at(), now)),
+            *gauge(
+                "boucle_prediction_age_seconds",
+                "Time since the last prediction in the log.",
+                _age(self._store.predictions.last_made_at(), now),
+            ),
+            *by_label(
+                "boucle_training_runs",
+                "Training runs by state, and by verdict once finished.",
+                ["state", "verdict"],
+                {(state, verdict or ""): count for (state, verdict), count in runs.totals().items()},
+            ),
+            *by_label(
+                "boucle_training_run_age_seconds",
+                "How long the oldest run that is not finished has waited, or has been at work.",
+                ["state"],
+                _active(newest, now),
+            ),
+            *gauge(
+                "boucle_training_failures_in_a_row",
+                "Training runs that failed since the last one that did not.",
+                _failures(newest),
+            ),
+        ]
 
     def _from_artifacts(self) -> list[Metric]:
         champion = self._artifacts.champion()
         algorithm = self._artifacts.manifest(champion.version).algorithm
-        info = GaugeMetricFamily(
-            "boucle_champion_info",
-            "1, labelled with the version in charge.",
-            labels=["version", "previous", "algorithm"],
+        return [
+            *by_label(
+                "boucle_champion_info",
+                "1, labelled with the version in charge.",
+                ["version", "previous", "algorithm"],
+                {(champion.version, champion.previous or "", algorithm): 1},
+            ),
+            *gauge(
+                "boucle_champion_age_seconds",
+                "Time since the champion was promoted.",
+                _age(champion.promoted_at, datetime.now(UTC)),
+            ),
+            *gauge("boucle_model_versions", "Versions that are kept.", len(self._artifacts.versions())),
+        ]
+
+    def _from_watch(self) -> Iterator[Metric]:
+        last = self._watch.last
+        yield from gauge(
+            "boucle_observation_age_seconds", "Time since production was last looked at.", last.age_seconds
         )
-        info.add_metric([champion.version, champion.previous or "", algorithm], 1)
-        age = GaugeMetricFamily("boucle_champion_age_seconds", "Time since the champion was promoted.")
-        promoted_at = datetime.fromisoformat(champion.promoted_at)
-        age.add_metric([], (datetime.now(UTC) - promoted_at).total_seconds())
-        versions = GaugeMetricFamily("boucle_model_versions", "Versions that are kept.")
-        versions.add_metric([], len(self._artifacts.versions()))
-        return [info, age, versions]
+        yield from gauge(
+            "boucle_champion_intact",
+            "1 when there is a champion and its files are those that its manifest promises.",
+            None if last.is_intact is None else float(last.is_intact),
+        )
+        if last.observation:
+            yield from of_observation(last.observation)
+
+    def _from_disks(self) -> Iterator[Metric]:
+        reports = (self._data / REPORTS).glob("*/snapshots/*.json")
+        newest = max((path.stat().st_mtime for path in reports), default=None)
+        yield from gauge(
+            "boucle_report_age_seconds",
+            "Time since the last Evidently report.",
+            None if newest is None else datetime.now(UTC).timestamp() - newest,
+        )
+        free: dict[tuple[str, ...], float] = {}
+        size: dict[tuple[str, ...], float] = {}
+        for name, folder in (("data", self._data), ("artifacts", self._artifacts.root)):
+            if folder.is_dir():
+                usage = shutil.disk_usage(folder)
+                free[name,], size[name,] = usage.free, usage.total
+        yield from by_label("boucle_disk_free_bytes", "Space left on the folder's disk.", ["folder"], free)
+        yield from by_label("boucle_disk_size_bytes", "Size of the folder's disk.", ["folder"], size)
+
+
+def _active(newest: list[Run], now: datetime) -> dict[tuple[str, ...], float]:
+    """Age of the oldest run that is requested, and of the one that runs."""
+    ages: dict[tuple[str, ...], float] = {}
+    for run in newest:  # the oldest comes last
+        since = {"requested": run.requested_at, "running": run.started_at}.get(run.state)
+        age = _age(since, now)
+        if age is not None:
+            ages[run.state,] = age
+    return ages
+
+
+def _failures(newest: list[Run]) -> int:
+    ended = [run.state for run in newest if run.state in ("finished", "failed")]
+    return sum(1 for _ in takewhile(lambda state: state == "failed", ended))
+
+
+def _age(moment: str | None, now: datetime) -> float | None:
+    return None if moment is None else (now - datetime.fromisoformat(moment)).total_seconds()

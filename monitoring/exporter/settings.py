@@ -13,3 +13,4 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8083
+    interval_seconds: Annotated[float, Field(gt=0)] = 10.0

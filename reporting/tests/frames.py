@@ -1,57 +1,70 @@
-"""Frames and files as the stack writes them."""
+"""Rows, and the files that the observer writes of them: its own code makes them, from rows that are made up."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from boucle.contract import Contract, Quantity, Target
-from boucle.preparation import Summary
+from boucle import files
+from boucle.config import MonitoringSection
+from boucle.contract import Category, Classes, Contract, Number, Quantity, Target
+from boucle.live_metric import Limits
+from boucle.monitoring import windows
+from boucle.monitoring.observation import Observation
+from boucle.monitoring.observe import observe
+from boucle.monitoring.windows import Reference, Row, Windows
 
-COLUMNS = [f"PCA_{number}" for number in range(1, 6)]
-
-
-def reference_rows(rows: int = 400, labels: tuple[str, ...] = ("benign", "benign", "malignant")) -> pd.DataFrame:
-    """Gaussian features; labels drawn evenly from ``labels``."""
-    random = np.random.default_rng(0)
-    frame = pd.DataFrame(random.standard_normal((rows, len(COLUMNS))), columns=COLUMNS)
-    return frame.assign(target=random.choice(labels, rows))
-
-
-def production_rows(
-    rows: int = 200, labels: tuple[str, ...] = ("benign", "benign", "malignant"), shift: float = 0
-) -> pd.DataFrame:
-    """The same distribution, moved by ``shift`` standard deviations; about one prediction in five is a guess."""
-    random = np.random.default_rng(1)
-    frame = pd.DataFrame(random.standard_normal((rows, len(COLUMNS))) + shift, columns=COLUMNS)
-    target = random.choice(labels, rows)
-    guessed = random.random(rows) < 0.2
-    return frame.assign(target=target, prediction=np.where(guessed, random.choice(labels, rows), target))
+NUMBERS = ("width", "height", "weight", "=sum")
+COLORS = ("blue", "green", "red")
+DIAGNOSIS = Classes(name="diagnosis", classes=("benign", "malignant"))
+COUNT = Quantity(name="count", integer=True, minimum=0, maximum=900, median=180)
 
 
-def quantities(rows: pd.DataFrame) -> pd.DataFrame:
-    """The same rows with a quantity around 200 as target; its predictions, if any, are off by ten or so."""
-    random = np.random.default_rng(2)
-    rows = rows.assign(target=random.gamma(4, 50, len(rows)).round())
-    error = 10 * random.standard_normal(len(rows))
-    return rows.assign(prediction=rows["target"] + error) if "prediction" in rows else rows
+def contract(target: Target = DIAGNOSIS) -> Contract:
+    """Four numbers of a standard normal distribution, and a color."""
+    numbers = [Number(name=name, nullable=True, integer=False, minimum=-4, maximum=4, median=0) for name in NUMBERS]
+    color = Category(name="color", nullable=True, categories=COLORS)
+    return Contract(features=(*numbers, color), target=target, example={})
 
 
-def write(data: Path, reference: pd.DataFrame | None = None, production: pd.DataFrame | None = None) -> None:
-    """Write the files that are given."""
-    if reference is not None:
-        reference.to_csv(data / "ref_data.csv", index=False)
-    if production is not None:
-        production.to_csv(data / "prod_data.csv", index=False)
+def made_up(count: int, target: Target = DIAGNOSIS, shift: float = 0.0, seed: int = 1) -> list[Row]:
+    """Rows moved by ``shift`` standard deviations; one answer in five is a guess, and a quantity is off by ten."""
+    random = np.random.default_rng(seed)
+    return [_row(number + 1, target, shift, random) for number in range(count)]
 
 
-def write_contract(data: Path, target: Target) -> None:
-    """Say what the target is, as `make prepare` does."""
-    summary = Summary(id="0", contract=Contract(features=(), target=target, example={}), files={})
-    (data / "preparation.json").write_text(summary.model_dump_json())
+def _row(number: int, target: Target, shift: float, random: np.random.Generator) -> Row:
+    numbers = dict(zip(NUMBERS, (random.standard_normal(len(NUMBERS)) + shift).tolist(), strict=True))
+    record = {**numbers, "color": str(random.choice(COLORS))}
+    if isinstance(target, Classes):
+        truth, guess = random.choice(target.classes, 2).tolist()
+        return Row(
+            record, guess if random.random() < 0.2 else truth, truth, str(number), "2026-01-01", "v1", number, 0.9
+        )
+    truth = float(round(random.gamma(4, 50)) + 1)
+    return Row(record, truth + 10 * random.standard_normal(), truth, str(number), "2026-01-01", "v1", number)
 
 
-def write_quantities(data: Path) -> None:
-    """Reference, production and contract of a project that predicts a quantity."""
-    write(data, quantities(reference_rows()), quantities(production_rows()))
-    write_contract(data, Quantity(name="count", integer=True, minimum=0, maximum=900, median=180))
+def write(
+    data: Path,
+    labelled: Sequence[Row] | None = None,
+    served: Sequence[Row] | None = None,
+    target: Target = DIAGNOSIS,
+) -> Observation:
+    """What the observer writes of these rows; the served ones are the labelled ones if they are not others."""
+    labelled = made_up(200, target) if labelled is None else labelled
+    reference = Reference(contract(target), made_up(400, target, seed=2), made_up(150, target, seed=3))
+    seen = Windows(list(labelled if served is None else served), list(labelled))
+    limits = Limits(floor=0, ceiling=None, drop=0.05)
+    observation = observe(datetime.now(UTC), "v1", reference, seen, MonitoringSection(), limits, seed=0)
+    windows.write(data, reference, seen)
+    files.replace(data / windows.FOLDER / "observation.json", observation.model_dump_json().encode())
+    return observation
+
+
+def with_cell(rows: Sequence[Row], count: int, name: str, value: float | str | None) -> list[Row]:
+    """The same rows, the first ``count`` with this value in a column."""
+    changed = [replace(row, input={**row.input, name: value}) for row in rows[:count]]
+    return [*changed, *rows[count:]]

@@ -1,14 +1,17 @@
 """What stands in the workspace after a refresh."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from evidently.ui.workspace import Project, Workspace
 
+from boucle.monitoring.reports import request_report
 from reporting.project import PROJECT_NAME, Reporter
+from reporting.retention import Retention
 from reporting.settings import Settings
-from reporting.tests.frames import production_rows, reference_rows, write, write_quantities
+from reporting.tests.frames import COUNT, made_up, write
 
 
 def project(settings: Settings) -> Project:
@@ -20,21 +23,29 @@ def snapshots(settings: Settings) -> list[Path]:
     return sorted(settings.workspace.glob("*/snapshots/*.json"))
 
 
-def test_changed_data_give_a_drift_and_a_classification_report(settings: Settings) -> None:
+def test_an_observation_gives_reports_on_drift_on_the_data_and_on_the_answers(settings: Settings) -> None:
     assert Reporter(settings).refresh()
 
     workspace = Workspace(str(settings.workspace))
     runs = [workspace.get_run(project(settings).id, path.stem) for path in snapshots(settings)]
-    assert [run.name for run in runs if run] == ["Data drift", "Classification, positive class malignant"]
-    assert [run.tags for run in runs if run] == [["drift"], ["classification"]]
+    assert [run.name for run in runs if run] == ["Data drift", "Data quality", "Classification"]
+    assert [run.tags for run in runs if run] == [["drift"], ["quality"], ["classification"]]
 
 
-def test_unchanged_data_give_no_report(settings: Settings) -> None:
+def test_without_a_new_observation_there_is_no_report_unless_somebody_asks(settings: Settings) -> None:
     reporter = Reporter(settings)
     reporter.refresh()
 
+    assert not reporter.is_requested()
     assert not reporter.refresh()
-    assert len(snapshots(settings)) == 2
+    assert len(snapshots(settings)) == 3
+
+    request_report(settings.data)
+
+    assert reporter.is_requested()
+    assert reporter.refresh()
+    assert not reporter.is_requested()
+    assert len(snapshots(settings)) == 6
 
 
 def test_a_restart_finds_its_project_and_its_panels_again(settings: Settings) -> None:
@@ -49,59 +60,41 @@ def test_a_restart_finds_its_project_and_its_panels_again(settings: Settings) ->
     assert len(panels.tabs[0].panels) == len(panels.panels) == len({panel.title for panel in panels.panels})
 
 
-def test_the_dashboard_names_the_positive_class(settings: Settings) -> None:
-    Reporter(settings).refresh()
-
-    titles = [panel.title for panel in project(settings).dashboard.model().panels]
-    assert "Latest scores, positive class malignant" in titles
-
-
 def test_a_quantity_gets_a_regression_report_and_panels_of_its_errors(settings: Settings) -> None:
     reporter = Reporter(settings)
     reporter.refresh()
     before = len(snapshots(settings))
 
-    write_quantities(settings.data)
+    write(settings.data, target=COUNT)
     assert reporter.refresh()
 
     workspace = Workspace(str(settings.workspace))
     runs = [workspace.get_run(project(settings).id, path.stem) for path in snapshots(settings)[before:]]
-    assert [run.name for run in runs if run] == ["Data drift", "Regression"]
+    assert [run.name for run in runs if run] == ["Data drift", "Data quality", "Regression"]
     titles = {panel.title for panel in project(settings).dashboard.model().panels}
-    assert {"Latest scores, errors in units of the target", "MAE and RMSE", "Mean error"} < titles
-    assert not {"F1 and balanced accuracy", "Recall and precision"} & titles
-
-
-def test_the_dashboard_shows_no_scores_before_the_first(data: Path) -> None:
-    settings = Settings(data=data)
-    write(data, production=production_rows(10))
-
-    Reporter(settings).refresh()
-
-    titles = [panel.title for panel in project(settings).dashboard.model().panels]
-    assert "Latest drift report" in titles
-    assert not [title for title in titles if "scores" in title]
+    assert {"MAE and RMSE", "MAPE and R²"} < titles
+    assert not {"F1, accuracy and balanced accuracy", "Recall and precision"} & titles
 
 
 def test_the_oldest_snapshots_are_forgotten(data: Path) -> None:
-    settings = Settings(data=data, keep=4)
+    settings = Settings(data=data, keep=6)
     reporter = Reporter(settings)
     reporter.refresh()
     oldest = snapshots(settings)
 
     for rows in (60, 70):
-        write(data, production=production_rows(rows))
+        write(data, made_up(rows))
         reporter.refresh()
 
-    assert len(snapshots(settings)) == 4
+    assert len(snapshots(settings)) == 6
     assert not set(oldest) & set(snapshots(settings))
 
 
 def test_old_reports_keep_their_numbers_and_lose_their_plots(data: Path) -> None:
-    settings = Settings(data=data, keep_plots=2)
+    settings = Settings(data=data, keep_plots=3)
     reporter = Reporter(settings)
     for rows in (50, 60, 70):
-        write(data, production=production_rows(rows))
+        write(data, made_up(rows))
         reporter.refresh()
 
     files = sorted((data / "reports").glob("*/snapshots/*.json"))
@@ -112,7 +105,21 @@ def test_old_reports_keep_their_numbers_and_lose_their_plots(data: Path) -> None
     assert len({len(drift["metric_results"]) for drift in drifts}) == 1
     assert all("details" not in row for widget in drifts[0]["widgets"] for row in widget["params"].get("data", []))
     # As the UI reads them.
-    assert len(snapshots(settings)) == len(files) == 6
+    assert len(snapshots(settings)) == len(files) == 9
+
+
+def test_reports_older_than_the_days_that_are_kept_are_forgotten(data: Path) -> None:
+    settings = Settings(data=data, keep_days=30)
+    Reporter(settings).refresh()
+    workspace, its = Workspace(str(settings.workspace)), project(settings)
+    first = snapshots(settings)
+
+    kept = Retention(workspace, its.id, keep=400, keep_days=30, keep_plots=24)
+    kept.forget(datetime.now(UTC) + timedelta(days=29))
+    assert snapshots(settings) == first
+
+    kept.forget(datetime.now(UTC) + timedelta(days=31))
+    assert snapshots(settings) == []
 
 
 def test_a_reason_not_to_report_is_said_once_and_reports_resume(
@@ -120,41 +127,17 @@ def test_a_reason_not_to_report_is_said_once_and_reports_resume(
 ) -> None:
     caplog.set_level("INFO", "reporting")
     reporter = Reporter(settings)
-    for rows in (10, 20, 30):
-        write(settings.data, production=production_rows(rows))
+    for _ in range(3):
+        write(settings.data, made_up(10))
         assert not reporter.refresh()
 
-    write(settings.data, production=production_rows(50))
+    write(settings.data, made_up(50))
     assert reporter.refresh()
 
     said = caplog.messages
-    assert said[0] == 'report skipped reason="prod_data.csv has fewer than 50 usable rows"'
-    assert said[1].startswith("report written rows=50 unusable_rows=0 drifted=0.00 f1=")
+    assert said[0] == 'report skipped reason="10 production rows are too few for a verdict"'
+    assert said[1].startswith("report written rows=50 labels=50 drifted=0.00 accuracy=0.")
     assert len(said) == 2
-
-
-def test_a_window_with_one_class_gets_a_drift_report_and_says_why_no_scores(
-    settings: Settings, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "reporting")
-    write(settings.data, production=production_rows().assign(target="benign"))
-
-    Reporter(settings).refresh()
-
-    assert len(snapshots(settings)) == 1
-    assert 'scores=skipped reason="every target in the window is benign"' in caplog.text
-
-
-def test_another_project_of_the_user_is_reported_once_both_files_are_its_own(settings: Settings) -> None:
-    reporter = Reporter(settings)
-    reporter.refresh()
-    names = {f"PCA_{number}": f"LSA_{number}" for number in range(1, 6)}
-
-    write(settings.data, reference=reference_rows().rename(columns=names))
-    assert not reporter.refresh()
-
-    write(settings.data, production=production_rows().rename(columns=names))
-    assert reporter.refresh()
 
 
 def test_a_snapshot_that_could_not_be_written_whole_is_not_there(

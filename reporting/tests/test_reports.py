@@ -1,192 +1,161 @@
-"""What the numbers in the snapshots are."""
+"""What the numbers in the snapshots are: those of the observation, and those of scikit-learn on the same rows."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from evidently.core.report import Snapshot
 from sklearn.metrics import (
+    accuracy_score,
     balanced_accuracy_score,
     f1_score,
     mean_absolute_error,
+    mean_absolute_percentage_error,
     precision_score,
     r2_score,
-    recall_score,
     root_mean_squared_error,
 )
 
-from reporting.reports import drift_report, headline, performance_report, task_of
-from reporting.tests.frames import COLUMNS, production_rows, quantities, reference_rows
-from reporting.window import NotReportable, Window
-
-# scikit-learn says so when a score has nothing to divide by and is 0.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
+from boucle.contract import Classes
+from reporting import reports
+from reporting.tests.frames import COUNT, DIAGNOSIS, NUMBERS, made_up, with_cell, write
+from reporting.window import PREDICTION, TARGET, read_window
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ANIMALS = Classes(name="animal", classes=("cat", "dog", "emu"))
 
 
-def window(current: pd.DataFrame, reference: pd.DataFrame | None = None) -> Window:
-    return Window(reference_rows() if reference is None else reference, current, COLUMNS, unusable_rows=0)
+def numbers(snapshot: Snapshot) -> dict[tuple[str, str], object]:
+    """Every value by the kind of its metric and the column, score or nothing that it is about."""
+    return {
+        (
+            metric["config"]["type"].rpartition(":")[2],
+            metric["config"].get("column") or metric["config"].get("score", ""),
+        ): metric["value"]
+        for metric in snapshot.dict()["metrics"]
+    }
 
 
-def drifted_share(current: pd.DataFrame) -> float:
-    return dict(headline(drift_report(window(current), NOW)))["drifted"]
+def of(data: Path) -> dict[tuple[str, str], object]:
+    return {name: value for one in reports.snapshots(read_window(data), NOW) for name, value in numbers(one).items()}
 
 
-def scores(current: pd.DataFrame, reference: pd.DataFrame | None = None) -> dict[str, float]:
-    rows = window(current, reference)
-    return dict(headline(performance_report(rows, task_of(rows), NOW)))
+def scores(data: Path) -> dict[str, object]:
+    return {what: value for (kind, what), value in of(data).items() if kind == "Score"}
 
 
 @pytest.mark.parametrize("rows", [50, 500])
-def test_the_same_distribution_has_not_drifted(rows: int) -> None:
-    assert drifted_share(production_rows(rows)) == 0
+def test_the_same_distribution_has_not_drifted(tmp_path: Path, rows: int) -> None:
+    write(tmp_path, made_up(rows))
+
+    assert of(tmp_path)["DriftedColumnsCount", ""] == {"count": 0, "share": 0}
 
 
-def test_a_shift_of_one_standard_deviation_drifts_every_column() -> None:
-    assert drifted_share(production_rows(50, shift=1)) == 1
+def test_drift_is_the_one_that_every_display_shows(tmp_path: Path) -> None:
+    seen = write(tmp_path, made_up(100, shift=1))
+
+    found = of(tmp_path)
+
+    assert found["DriftedColumnsCount", ""] == {"count": len(NUMBERS), "share": pytest.approx(0.8)}
+    assert seen.drift is not None
+    for column in seen.drift.columns:
+        assert found["ValueDrift", column.column] == pytest.approx(column.size)
+    assert seen.drift.prediction is not None
+    assert seen.drift.target is not None
+    assert found["ValueDrift", PREDICTION] == pytest.approx(seen.drift.prediction.size)
+    assert found["TargetDrift", ""] == pytest.approx(seen.drift.target.size)
 
 
-def test_the_drifted_share_counts_only_the_columns_that_moved() -> None:
-    current = production_rows()
-    current["PCA_2"] += 1
+def test_a_column_that_is_missing_more_often_has_drifted_too(tmp_path: Path) -> None:
+    seen = write(tmp_path, with_cell(made_up(200), 150, "width", None))
 
-    assert drifted_share(current) == pytest.approx(1 / len(COLUMNS))
+    found = of(tmp_path)
 
-
-@pytest.mark.parametrize("rows", [400, 2000])
-def test_the_drift_method_does_not_depend_on_the_number_of_rows(rows: int) -> None:
-    metrics = drift_report(window(production_rows(rows), reference_rows(rows)), NOW).dict()["metrics"]
-
-    methods = {metric["config"]["method"] for metric in metrics if "ValueDrift" in metric["config"]["type"]}
-    assert methods == {"wasserstein"}
+    assert seen.drift is not None
+    assert (seen.drift.columns[0].column, seen.drift.columns[0].missing) == ("width", True)
+    assert found["ValueDrift", "width"] == pytest.approx(seen.drift.columns[0].size)
+    assert found["DriftedColumnsCount", ""] == {"count": 1, "share": pytest.approx(0.2)}
 
 
-@pytest.mark.parametrize("labels", [("benign", "malignant"), ("0", "1"), ("False", "True")])
-def test_binary_scores_are_those_of_scikit_learn_for_the_rarer_class(labels: tuple[str, str]) -> None:
-    common, rare = labels
-    current = production_rows(labels=(common, common, rare))
-    reference = reference_rows(labels=(common, common, rare))
+def test_data_quality_counts_what_the_reference_never_showed(tmp_path: Path) -> None:
+    rows = with_cell(with_cell(made_up(200), 7, "width", None)[::-1], 5, "height", 99.0)
+    write(tmp_path, with_cell(rows, 3, "color", "pink"))
 
-    found = scores(current, reference)
+    found = of(tmp_path)
 
-    truth, prediction = current["target"], current["prediction"]
-    assert task_of(window(current, reference)).reading == f"positive class {rare}"
+    assert found["DatasetMissingValueCount", ""] == {"count": 7, "share": pytest.approx(7 / 1400)}
+    assert found["MissingValueCount", "width"] == {"count": 7, "share": pytest.approx(7 / 200)}
+    assert found["OutRangeValueCount", "height"] == {"count": 5, "share": pytest.approx(5 / 200)}
+    assert found["OutListValueCount", "color"] == {"count": 3, "share": pytest.approx(3 / 200)}
+    assert not [name for name in found if name[0] == "OutRangeValueCount" and name[1] != "height"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [DIAGNOSIS, ANIMALS, Classes(name="truth", classes=(False, True)), Classes(name="digit", classes=(0, 1, 2))],
+    ids=lambda target: target.name,
+)
+def test_scores_of_classes_are_the_means_over_the_classes(tmp_path: Path, target: Classes) -> None:
+    rows = made_up(300, target)
+    seen = write(tmp_path, rows, target=target)
+
+    found = scores(tmp_path)
+
+    truth, answers = [str(row.target) for row in rows], [str(row.prediction) for row in rows]
     assert found == pytest.approx(
         {
-            "f1": f1_score(truth, prediction, pos_label=rare),
-            "balanced_accuracy": balanced_accuracy_score(truth, prediction),
-            "recall": recall_score(truth, prediction, pos_label=rare),
-            "precision": precision_score(truth, prediction, pos_label=rare),
+            "accuracy": accuracy_score(truth, answers),
+            "balanced_accuracy": balanced_accuracy_score(truth, answers),
+            "f1": f1_score(truth, answers, average="macro"),
+            "precision": precision_score(truth, answers, average="macro"),
+            "recall": balanced_accuracy_score(truth, answers),
         }
     )
+    assert found == pytest.approx(seen.quality)
+    assert of(tmp_path)["Confusion", ""] == sum(row.prediction != row.target for row in rows)
 
 
-def test_the_rarer_class_is_positive_even_when_it_sorts_first() -> None:
-    reference = reference_rows(labels=("acute", "benign", "benign"))
+@pytest.mark.parametrize("occurring", [("cat",), ("cat", "emu")])
+def test_classes_that_do_not_occur_count_for_nothing(tmp_path: Path, occurring: tuple[str, ...]) -> None:
+    rows = [row for row in made_up(400, ANIMALS) if row.target in occurring]
+    seen = write(tmp_path, rows, target=ANIMALS)
 
-    assert task_of(window(production_rows(labels=("acute", "benign")), reference)).positive == "acute"
+    found = scores(tmp_path)
+
+    assert found == pytest.approx(seen.quality)
+    assert set(found) == {"accuracy", "balanced_accuracy", "f1", "precision", "recall"}
 
 
-def test_multiclass_scores_are_macro_averages() -> None:
-    labels = ("setosa", "versicolor", "virginica")
-    current = production_rows(labels=labels)
+def test_the_scores_of_a_quantity_are_those_of_scikit_learn(tmp_path: Path) -> None:
+    rows = made_up(300, COUNT)
+    seen = write(tmp_path, rows, target=COUNT)
 
-    found = scores(current, reference_rows(labels=labels))
+    found = scores(tmp_path)
 
-    truth, prediction = current["target"], current["prediction"]
+    truth, answers = [row.target for row in rows], [row.prediction for row in rows]
     assert found == pytest.approx(
         {
-            "f1": f1_score(truth, prediction, average="macro"),
-            "balanced_accuracy": balanced_accuracy_score(truth, prediction),
-            "recall": recall_score(truth, prediction, average="macro"),
-            "precision": precision_score(truth, prediction, average="macro"),
+            "mae": mean_absolute_error(truth, answers),
+            "rmse": root_mean_squared_error(truth, answers),
+            "mape": mean_absolute_percentage_error(truth, answers),
+            "r2": r2_score(truth, answers),
         }
     )
+    assert found == pytest.approx(seen.quality)
 
 
-def test_a_window_with_one_class_has_no_scores() -> None:
-    current = production_rows().assign(target="benign", prediction="benign")
+def test_without_labels_there_is_a_report_on_drift_and_none_on_scores(tmp_path: Path) -> None:
+    write(tmp_path, [], made_up(100))
 
-    with pytest.raises(NotReportable, match="every target in the window is benign"):
-        task_of(window(current))
+    names = [snapshot.get_name() for snapshot in reports.snapshots(read_window(tmp_path), NOW)]
 
-
-def test_a_model_that_never_says_the_positive_class_scores_zero() -> None:
-    current = production_rows().assign(prediction="benign")
-
-    assert scores(current) == {"f1": 0, "balanced_accuracy": 0.5, "recall": 0, "precision": 0}
+    assert names == ["Data drift", "Data quality"]
 
 
-def test_a_class_unknown_to_the_reference_makes_the_scores_macro_averages() -> None:
-    current = production_rows()
-    current.loc[:4, "prediction"] = "unknown"
+def test_every_number_can_be_computed_again_from_the_files(data: Path) -> None:
+    rows = pd.read_csv(data / "monitoring" / "labelled.csv")
 
-    assert task_of(window(current)).reading == "macro average"
-    assert scores(current)["f1"] == pytest.approx(f1_score(current["target"], current["prediction"], average="macro"))
+    found = scores(data)
 
-
-def test_two_classes_of_three_in_the_window_have_no_scores() -> None:
-    reference = reference_rows(labels=("benign", "malignant", "borderline"))
-
-    with pytest.raises(NotReportable, match="only benign and malignant of 3 classes occur in the window"):
-        task_of(window(production_rows(), reference))
-
-
-def test_a_class_that_a_multiclass_model_never_predicts_counts_as_zero() -> None:
-    labels = ("setosa", "versicolor", "virginica")
-    current = production_rows(labels=labels).replace({"prediction": "setosa"}, "virginica")
-
-    found = scores(current, reference_rows(labels=labels))
-
-    assert found["f1"] == pytest.approx(f1_score(current["target"], current["prediction"], average="macro"))
-
-
-def quantity_window(current: pd.DataFrame) -> Window:
-    return Window(quantities(reference_rows()), current, COLUMNS, unusable_rows=0, is_quantity=True)
-
-
-def test_the_scores_of_a_quantity_are_those_of_scikit_learn() -> None:
-    current = quantities(production_rows())
-    rows = quantity_window(current)
-
-    found = dict(headline(performance_report(rows, task_of(rows), NOW)))
-
-    truth, prediction = current["target"], current["prediction"]
-    assert found == pytest.approx(
-        {
-            "mae": mean_absolute_error(truth, prediction),
-            "rmse": root_mean_squared_error(truth, prediction),
-            "mean_error": (prediction - truth).mean(),
-            "r2": r2_score(truth, prediction),
-        }
-    )
-
-
-@pytest.mark.parametrize("error", [0, 3])
-def test_predictions_that_are_all_equally_wrong_have_scores(error: float) -> None:
-    current = quantities(production_rows(50))
-    rows = quantity_window(current.assign(prediction=current["target"] + error))
-
-    assert dict(headline(performance_report(rows, task_of(rows), NOW)))["mae"] == error
-
-
-def test_a_model_that_always_says_the_same_quantity_has_scores() -> None:
-    rows = quantity_window(quantities(production_rows(50)).assign(prediction=200.0))
-
-    assert dict(headline(performance_report(rows, task_of(rows), NOW)))["r2"] <= 0
-
-
-def test_a_window_where_every_quantity_is_the_same_has_no_scores() -> None:
-    with pytest.raises(NotReportable, match="every target in the window is 7"):
-        task_of(quantity_window(quantities(production_rows()).assign(target=7.0)))
-
-
-@pytest.mark.parametrize("predicted", ["joined", "benign"])
-def test_a_class_that_joined_after_the_reference_counts_as_a_class(predicted: str) -> None:
-    current = production_rows()
-    current.loc[:9, ["target", "prediction"]] = "joined", predicted
-
-    found = scores(current)
-
-    truth, prediction = current["target"], current["prediction"]
-    assert found["recall"] == pytest.approx(recall_score(truth, prediction, average="macro"))
+    assert found["accuracy"] == pytest.approx((rows[TARGET] == rows[PREDICTION]).mean())

@@ -18,7 +18,7 @@ import requests
 
 from reporting.project import main, run
 from reporting.settings import Settings
-from reporting.tests.frames import production_rows, write
+from reporting.tests.frames import made_up, write
 
 PATIENCE_SECONDS = 40
 
@@ -95,11 +95,11 @@ def test_the_ui_lists_every_snapshot_and_a_second_writer_is_refused_and_sigterm_
 ) -> None:
     """One process for four claims: it takes some seconds to start."""
     wait_until(service.answers)
-    wait_until(lambda: len(service.snapshots()) == 2)
-    assert {snapshot["tags"][0] for snapshot in service.snapshots()} == {"drift", "classification"}
+    wait_until(lambda: len(service.snapshots()) == 3)
+    assert {snapshot["tags"][0] for snapshot in service.snapshots()} == {"drift", "quality", "classification"}
 
-    write(data, production=production_rows(300, shift=1))
-    wait_until(lambda: len(service.snapshots()) == 4)
+    write(data, made_up(300, shift=1))
+    wait_until(lambda: len(service.snapshots()) == 6)
 
     assert run(Settings(data=data)) == 1
     assert caplog.messages == [f"another process writes to {data}/reports; stop it first"]
@@ -109,7 +109,7 @@ def test_the_ui_lists_every_snapshot_and_a_second_writer_is_refused_and_sigterm_
     log = service.end()
     assert service.process.returncode == 0
     assert not ui.is_running()
-    assert "report written rows=300 unusable_rows=0 drifted=1.00" in log
+    assert "report written rows=300 labels=300 drifted=0.80" in log
     assert "Traceback" not in log
 
 

@@ -291,6 +291,15 @@ class Artifacts:
         manifest = self.manifest(version)
         return files.read_verified(self.root / version / MODEL_CARD, manifest.files[MODEL_CARD]).decode()
 
+    def verify_champion(self) -> None:
+        """Nothing, if every file of the champion is the one that its manifest promises.
+
+        Raises:
+            ModelNotFound: when nobody is in charge, or the version is gone.
+            CorruptArtifact: naming the file that was changed.
+        """
+        self._verified(self._champion_manifest())
+
     def versions(self) -> list[str]:
         """Every whole version, oldest first."""
         return [f"v{number}" for number in sorted(self._numbers())]

@@ -148,6 +148,14 @@ class TriggersSection(Section):
     schedule: ScheduleSection = ScheduleSection()
 
 
+class MonitoringSection(Section):
+    """What is looked at in production, and what counts as moved."""
+
+    window: Annotated[int, Field(ge=50, le=5_000)] = 500
+    effect: Annotated[float, Field(gt=0)] = 0.25
+    share: Annotated[float, Field(gt=0, le=1)] = 0.3
+
+
 class PromotionSection(Section):
     """When a challenger replaces the champion."""
 
@@ -188,6 +196,7 @@ class Project(BaseSettings):
     feedback: FeedbackSection = FeedbackSection()
     triggers: TriggersSection = TriggersSection()
     promotion: PromotionSection = PromotionSection()
+    monitoring: MonitoringSection = MonitoringSection()
     retention: RetentionSection = RetentionSection()
     limits: LimitsSection = LimitsSection()
 

@@ -1,17 +1,19 @@
-"""Predictions, feedback, training runs; and prod_data.csv, the feedback table's projection into a file."""
+"""Predictions, feedback, training runs, observations; and prod_data.csv, which shows the feedback table."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from boucle.store.chunks import LoggedPrediction, PredictionChunk, PredictionRow, PredictionSource
 from boucle.store.database import Database, connect
-from boucle.store.feedback import Feedback, FeedbackTable, Labelled, Receipt
+from boucle.store.feedback import Feedback, FeedbackTable, GivenFeedback, Labelled, Receipt
 from boucle.store.migration import migrate
+from boucle.store.observations import Observations
 from boucle.store.predictions import PredictionLog
 from boucle.store.runs import Run, TrainingRuns
 
 __all__ = [
     "Feedback",
+    "GivenFeedback",
     "Labelled",
     "LoggedPrediction",
     "PredictionChunk",
@@ -27,11 +29,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Store:
-    """The three tables of one database."""
+    """The tables of one database."""
 
     predictions: PredictionLog
     feedback: FeedbackTable
     runs: TrainingRuns
+    observations: Observations
     database: Database
 
     def close(self) -> None:
@@ -51,4 +54,5 @@ def open_store(url: str, data: Path, k: int) -> Store:
     database = connect(url)
     migrate(database)
     runs = TrainingRuns(database)
-    return Store(PredictionLog(database), FeedbackTable(database, runs, data / "prod_data.csv", k), runs, database)
+    feedback = FeedbackTable(database, runs, data / "prod_data.csv", k)
+    return Store(PredictionLog(database), feedback, runs, Observations(database), database)

@@ -107,7 +107,7 @@ def made_at(prediction_id: str) -> str:
 
 def earliest_first(prediction_id: str) -> str:
     """The lowest identifier that a chunk with this one can begin with."""
-    if not _tells_its_time(prediction_id):
+    if not tells_its_time(prediction_id):
         return prediction_id
     return _beginning(max(0, _milliseconds(prediction_id) - CHUNK_MILLISECONDS))
 
@@ -116,7 +116,7 @@ def _prediction(row: list[Any], source: PredictionSource, created_at: str) -> Lo
     prediction_id, latency_seconds, values, prediction, probabilities = row
     return LoggedPrediction(
         prediction_id=prediction_id,
-        created_at=made_at(prediction_id) if _tells_its_time(prediction_id) else created_at,
+        created_at=made_at(prediction_id) if tells_its_time(prediction_id) else created_at,
         model_version=source.model_version,
         input=dict(zip(source.columns, values, strict=True)),
         prediction=prediction,
@@ -130,7 +130,7 @@ def _identifier_of(row: bytes) -> str:
     return row[2 : row.index(b'"', 2)].decode()
 
 
-def _tells_its_time(prediction_id: str) -> bool:
+def tells_its_time(prediction_id: str) -> bool:
     """Whether it is a UUID of version 7; what the first Boucles logged may have been named otherwise."""
     return _UUID7.fullmatch(prediction_id) is not None
 

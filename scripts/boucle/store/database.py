@@ -98,6 +98,16 @@ TRAINING_RUNS = sa.Table(
     sa.Column("progress_share", sa.Float),
 )
 
+# What the observer saw: the whole of it, and the few numbers that a history shows.
+OBSERVATIONS = sa.Table(
+    "observations",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("point", sa.Text, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+)
+
 
 class Database:
     """One engine; any number of readers, one writer at a time."""

@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from boucle.arrays import FloatArray, IndexArray, Labels
 from boucle.contract import Label, Record
 from boucle.errors import EmbeddingChanged, FeedbackConflict, InvalidRecord
 from boucle.store import projection
+from boucle.store.chunks import made_at, tells_its_time
 from boucle.store.database import FEEDBACK, PROJECTION, TRAINING_RUNS, Database, now
 from boucle.store.runs import TrainingRuns
 
@@ -50,6 +52,22 @@ class Feedback:
     prediction: Label
     model_version: str | None
     set_aside: str | None = None  # why the row cannot be learnt from, or not yet
+
+
+@dataclass(frozen=True)
+class GivenFeedback(Feedback):
+    """Feedback as it stands in the table: its row, when it came, and how long after its prediction if that is known."""
+
+    row: int = 0
+    created_at: str = ""
+
+    @property
+    def delay_seconds(self) -> float | None:
+        """How long its prediction waited for it; None for a datum that was not predicted here."""
+        if not tells_its_time(self.prediction_id):
+            return None
+        made, given = (datetime.fromisoformat(text) for text in (made_at(self.prediction_id), self.created_at))
+        return (given - made).total_seconds()
 
 
 @dataclass(frozen=True)
@@ -171,6 +189,25 @@ class FeedbackTable:
         query = sa.select(FEEDBACK).where(*chosen).order_by(FEEDBACK.c.row)
         with self._database.reading() as connection:
             return [_feedback(row) for row in connection.execute(query)]
+
+    def newest(self, limit: int) -> list[GivenFeedback]:
+        """The last accepted rows, in order."""
+        query = sa.select(FEEDBACK).where(FEEDBACK.c.status == ACCEPTED).order_by(FEEDBACK.c.row.desc()).limit(limit)
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return [GivenFeedback(**vars(_feedback(row)), row=row.row, created_at=row.created_at) for row in reversed(rows)]
+
+    def last_given_at(self) -> str | None:
+        """When the last row came."""
+        query = sa.select(FEEDBACK.c.created_at).order_by(FEEDBACK.c.row.desc()).limit(1)
+        with self._database.reading() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+    def targets_of(self, prediction_ids: Sequence[str]) -> dict[str, Label]:
+        """The true values of those predictions for which one came."""
+        with self._database.reading() as connection:
+            known = _given_before(connection, prediction_ids)
+        return {prediction_id: json.loads(one.target) for prediction_id, one in known.items()}
 
     def embedding_id(self) -> str | None:
         """The embedding of the stored vectors, or None before any was used."""

@@ -75,6 +75,17 @@ class PredictionLog:
         logged = [prediction for chunk in chunks for prediction in _unpacked(chunk)]
         return sorted(logged, key=lambda prediction: prediction.prediction_id)[-limit:]
 
+    def last_id(self) -> str:
+        """The identifier of the last prediction, or nothing."""
+        with self._database.reading() as connection:
+            return connection.execute(sa.select(sa.func.max(CHUNKS.last_id))).scalar_one() or ""
+
+    def last_made_at(self) -> str | None:
+        """When the last one was made."""
+        query = sa.select(CHUNKS.created_at).order_by(CHUNKS.last_id.desc()).limit(1)
+        with self._database.reading() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
     def count_after(self, prediction_id: str, limit: int) -> int:
         """How many were made after this one; counted up to ``limit``."""
         # Each of them holds one at least.

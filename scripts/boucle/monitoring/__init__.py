@@ -1,0 +1,1 @@
+"""How the model does in production: windows of rows, one observation of them, and who makes it."""
