@@ -73,6 +73,20 @@ def compare(reference: Sequence[Row], current: Sequence[Row], seed: int) -> list
     return _judge(columns, np.array(distances))
 
 
+def move(reference: Sequence[Value], current: Sequence[Value], seed: int) -> Move:
+    """The `Move` of one column alone, such as the predictions or the targets: of its values or of its missing share.
+
+    Both sides hold at least one value, present or missing.
+    """
+    moves = compare([{"": value} for value in reference], [{"": value} for value in current], seed)
+    return min(moves, key=lambda one: (one.p_value, -one.size))
+
+
+def are_categories(values: Sequence[float | bool | str]) -> bool:
+    """Whether a column holds anything but numbers."""
+    return any(isinstance(value, str | bool) for value in values)
+
+
 def sustained(windows: Sequence[Sequence[Move]], times: int, effect: float) -> list[Move]:
     """The columns that drifted in at least ``times`` of the windows, as they last did; the farthest first."""
     drifted = [move for window in windows for move in window if move.drifted(effect)]
@@ -90,7 +104,7 @@ def _permuted(reference: int, current: int, seed: int) -> Draws:
 
 
 def _distances(values: Sequence[float | bool | str], draws: Draws) -> FloatArray:
-    if any(isinstance(value, str | bool) for value in values):
+    if are_categories(values):
         _, codes = np.unique([str(value) for value in values], return_inverse=True)
         return _between_shares(codes, draws)
     return _between_numbers(np.array(values, dtype=np.float64), draws)
