@@ -56,12 +56,21 @@ def read_window(data: Path) -> Window:
     numbers = [name for name, kind in kinds.items() if kind == "number"]
     is_quantity = "mae" in observation["expected"]
     answers = [TARGET, PREDICTION]
-    frames = [
-        _read(data / FOLDER / f"{name}.csv", list(kinds), [*numbers, *(answers if is_quantity else [])])
-        for name in ("reference", "held_out", "served", "labelled")
-    ]
-    categories = [name for name, kind in kinds.items() if kind != "number"]
-    return Window(observation, *frames, numbers, categories, is_quantity)
+    texts = [name for name, kind in kinds.items() if kind != "number"]
+
+    def rows(name: str) -> pd.DataFrame:
+        return _read(data / FOLDER / f"{name}.csv", list(kinds), [*numbers, *(answers if is_quantity else [])])
+
+    return Window(
+        observation,
+        rows("reference"),
+        rows("held_out"),
+        rows("served"),
+        rows("labelled"),
+        numbers,
+        texts,
+        is_quantity,
+    )
 
 
 def _read(path: Path, features: list[str], numbers: list[str]) -> pd.DataFrame:

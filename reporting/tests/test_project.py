@@ -103,7 +103,9 @@ def test_old_reports_keep_their_numbers_and_lose_their_plots(data: Path) -> None
     plots = [sum(len(widget["additionalGraphs"]) for widget in drift["widgets"]) for drift in drifts]
     assert plots[:2] == [0, 0] < plots[2:]
     assert len({len(drift["metric_results"]) for drift in drifts}) == 1
-    assert all("details" not in row for widget in drifts[0]["widgets"] for row in widget["params"].get("data", []))
+    assert all(
+        "details" not in row for widget in drifts[0]["widgets"] for row in (widget["params"] or {}).get("data", [])
+    )
     # As the UI reads them.
     assert len(snapshots(settings)) == len(files) == 9
 

@@ -200,8 +200,8 @@ def _distance(
     if len(current) < FEWEST_ROWS:
         return None
     # A class, also one that is written as an integer, is a category.
-    sides = ([value if isinstance(value, float) else str(value) for value in values] for values in (known, current))
-    move = drift.move(*sides, seed)
+    before, now = ([value if isinstance(value, float) else str(value) for value in side] for side in (known, current))
+    move = drift.move(before, now, seed)
     return Distance(size=move.size, p_value=move.p_value, drifted=move.drifted(settings.effect))
 
 
