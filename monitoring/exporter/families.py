@@ -33,7 +33,7 @@ def of_observation(seen: Observation) -> list[Metric]:
             {("served",): seen.served.rows, ("labelled",): seen.labelled.rows},
         ),
         *_quality(seen),
-        *(_drift(seen.drift) if seen.drift else []),
+        *(of_drift(seen.drift) if seen.drift else []),
         *_data(seen),
     ]
 
@@ -65,7 +65,8 @@ def _quality(seen: Observation) -> list[Metric]:
     ]
 
 
-def _drift(drift: Drift) -> list[Metric]:
+def of_drift(drift: Drift) -> list[Metric]:
+    """What moved, and how far."""
     columns: dict[tuple[str, ...], ColumnDrift] = {}
     for column in drift.columns[:MOST_COLUMNS]:
         columns.setdefault((column.column,), column)  # the farthest comes first

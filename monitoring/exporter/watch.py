@@ -54,16 +54,22 @@ class Watch:
 
     def look(self) -> None:
         """Look once; a source that is away is tried again."""
+        is_due = time.monotonic() - self._verified_at > VERIFY_SECONDS or not self.last.is_intact
         try:
             observation = self._observer.look(datetime.now(UTC))
         except (SQLAlchemyError, BoucleError, OSError) as error:
             self._say_once(f"no observation: {error}")
+            is_due = True
         else:
             self._complaint = ""
             self.last = replace(self.last, at=time.monotonic(), observation=observation or self.last.observation)
-        if time.monotonic() - self._verified_at > VERIFY_SECONDS or not self.last.is_intact:
-            self._verified_at = time.monotonic()
-            self.last = replace(self.last, is_intact=self._is_intact())
+        if is_due:
+            self.verify()
+
+    def verify(self) -> None:
+        """Compare the champion's files with what its manifest promises."""
+        self._verified_at = time.monotonic()
+        self.last = replace(self.last, is_intact=self._is_intact())
 
     def _run(self) -> None:
         while True:

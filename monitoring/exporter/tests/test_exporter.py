@@ -6,14 +6,22 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.exc import OperationalError
 
+from boucle.monitoring.observation import ColumnDrift, Drift
+from boucle.monitoring.observer import Observer
 from boucle.store import Feedback
+from monitoring.exporter.families import MOST_COLUMNS, of_drift
 from monitoring.exporter.metrics import LoopCollector
+from monitoring.exporter.watch import Watch
 from tests.support import free_port, process, wait_for
 
 
-def scrape(home):
+def watch(home):
+    return Watch(Observer(home.project, home.places.data, home.artifacts, home.store), home.artifacts, 60)
+
+
+def scrape(home, watching=None):
     registry = CollectorRegistry()
-    registry.register(LoopCollector(home.store, home.artifacts))
+    registry.register(LoopCollector(home.store, home.artifacts, home.places.data, watching or watch(home)))
     return parse(generate_latest(registry).decode())
 
 
@@ -47,6 +55,11 @@ def test_the_numbers_are_those_of_the_store_and_the_artifacts(fed):
     champion = (("algorithm", "logistic_regression"), ("previous", ""), ("version", "v1"))
     assert numbers["boucle_champion_info", champion] == 1
     assert 0 < numbers["boucle_champion_age_seconds", ()] < 3600
+    assert 0 <= numbers["boucle_feedback_age_seconds", ()] < 60
+    assert 0 <= numbers["boucle_training_run_age_seconds", (("state", "requested"),)] < 60
+    assert numbers["boucle_training_failures_in_a_row", ()] == 0
+    free = numbers["boucle_disk_free_bytes", (("folder", "data"),)]
+    assert 0 < free < numbers["boucle_disk_size_bytes", (("folder", "data"),)]
     assert numbers["boucle_model_versions", ()] == 1
 
 
@@ -59,16 +72,19 @@ def test_a_run_is_counted_by_its_verdict(fed):
     assert numbers["boucle_training_runs", (("state", "finished"), ("verdict", verdict))] == 1
 
 
-def test_a_source_that_is_away_gives_no_old_numbers_and_is_named(home, monkeypatch):
+def test_a_source_that_is_away_gives_no_old_numbers_and_is_named(home):
     class Away:
         def rows(self):
             raise OperationalError("SELECT", {}, Exception("the database is away"))
 
+        def newest(self, _):
+            return []
+
     class Store:
-        feedback = Away()
+        feedback = runs = Away()
 
     registry = CollectorRegistry()
-    registry.register(LoopCollector(Store(), home.artifacts))
+    registry.register(LoopCollector(Store(), home.artifacts, home.places.data, watch(home)))
     numbers = parse(generate_latest(registry).decode())
 
     assert numbers["boucle_exporter_source_up", (("source", "store"),)] == 0
@@ -111,3 +127,72 @@ def test_where_no_number_of_rows_requests_a_run_none_are_missing(fed):
 
     assert numbers["boucle_feedback_rows", ()] == 60
     assert ("boucle_feedback_rows_to_next_retraining", ()) not in numbers
+
+
+def test_every_number_of_an_observation_is_shown(fed):
+    watching = watch(fed)
+    watching.look()
+    seen = watching.last.observation
+
+    numbers = scrape(fed, watching)
+
+    assert numbers["boucle_window_rows", (("window", "labelled"),)] == seen.labelled.rows == 60
+    for metric, value in seen.quality.items():
+        assert numbers["boucle_model_quality", (("metric", metric),)] == value
+    for metric, value in seen.expected.items():
+        assert numbers["boucle_model_quality_expected", (("metric", metric),)] == value
+    for column in seen.drift.columns:
+        label = (("column", column.column),)
+        assert numbers["boucle_drift_size", label] == column.size
+        assert numbers["boucle_column_drifted", label] == float(column.drifted)
+    # The same row sixty times is as far from a population as can be.
+    assert numbers["boucle_data_drifted", ()] == 1
+    assert numbers["boucle_drifted_columns_ratio", ()] == seen.drift.share
+    assert numbers["boucle_joint_drift_auc", ()] == seen.drift.joint.auc
+    assert numbers["boucle_prediction_drift_size", ()] == seen.drift.prediction.size
+    assert numbers["boucle_target_drifted", ()] == float(seen.drift.target.drifted)
+    assert numbers["boucle_concept_drifted", ()] == 0
+    assert numbers["boucle_quality_fallen", ()] == 0
+    assert numbers["boucle_prediction_ratio", (("class", "benign"),)] == 1
+    assert numbers["boucle_label_coverage_ratio", ()] == 1
+    assert numbers["boucle_champion_intact", ()] == 1
+    assert 0 <= numbers["boucle_observation_age_seconds", ()] < 60
+
+
+def test_a_thousand_columns_are_not_a_thousand_series():
+    column = {"size": 1.0, "p_value": 0.01, "drifted": True, "kind": "number", "missing": False, "statistics": {}}
+    columns = [ColumnDrift(column=f"c{number}", **column) for number in range(1_000)]
+    distances = dict.fromkeys(("joint", "prediction", "target", "concept"))
+    drift = Drift(share=1.0, drifted=True, effect=0.25, share_limit=0.3, columns=columns, **distances)
+
+    families = {family.name: len(family.samples) for family in of_drift(drift)}
+
+    assert families["boucle_drift_size"] == families["boucle_column_drifted"] == MOST_COLUMNS
+
+
+def test_a_changed_file_of_the_champion_is_noticed_and_so_is_its_repair(home):
+    watching = watch(home)
+    watching.look()
+    model = home.places.artifacts / "v1" / "model.pkl"
+    content = model.read_bytes()
+    model.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+    watching.verify()
+    assert scrape(home, watching)["boucle_champion_intact", ()] == 0
+
+    model.write_bytes(content)
+    watching.look()
+    assert scrape(home, watching)["boucle_champion_intact", ()] == 1
+
+
+def test_a_look_that_failed_leaves_the_last_one_and_its_age_tells(fed):
+    watching = watch(fed)
+    watching.look()
+    before = watching.last
+    fed.artifacts.pointer_path.unlink()
+
+    watching.look()
+
+    assert watching.last.observation == before.observation
+    assert watching.last.at == before.at
+    assert watching.last.is_intact is False
