@@ -11,6 +11,7 @@ export BOUCLE_DATA ?= data
 export SERVING_PORT ?= $(call port,SERVING_PORT,8080)
 export WEBAPP_PORT ?= $(call port,WEBAPP_PORT,8081)
 export REPORTING_PORT ?= $(call port,REPORTING_PORT,8082)
+export EXPORTER_PORT ?= $(call port,EXPORTER_PORT,8083)
 export MLFLOW_PORT ?= $(call port,MLFLOW_PORT,5000)
 export SERVING_URL ?= http://127.0.0.1:$(SERVING_PORT)
 
@@ -64,6 +65,10 @@ run: ready-to-run ## Start the whole stack on this machine; Ctrl-C stops it
 .PHONY: demo
 demo: ready-to-run ## The same, then drive traffic through it: usual rows, late labels, a shift
 	@BOUCLE_DEMO=true honcho start || test $$? -eq 130
+
+.PHONY: report
+report: $(INSTALLED) ## Have the Evidently reports written now, and say where they are
+	@boucle report
 
 .PHONY: up
 up: ## Build and start the stack in Docker Compose; return when a prediction works

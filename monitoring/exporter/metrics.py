@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from boucle.artifacts import Artifacts
 from boucle.errors import BoucleError
+from boucle.monitoring.reports import last_report
 from boucle.store import Run, Store
 from monitoring.exporter.families import by_label, gauge, of_observation
 from monitoring.exporter.watch import Watch
@@ -20,7 +21,6 @@ from monitoring.exporter.watch import Watch
 log = logging.getLogger(__name__)
 
 RUNS_LOOKED_AT = 50
-REPORTS = "reports"
 
 
 class LoopCollector(Collector):
@@ -129,12 +129,11 @@ class LoopCollector(Collector):
             yield from of_observation(last.observation)
 
     def _from_disks(self) -> Iterator[Metric]:
-        reports = (self._data / REPORTS).glob("*/snapshots/*.json")
-        newest = max((path.stat().st_mtime for path in reports), default=None)
+        written = last_report(self._data)
         yield from gauge(
             "boucle_report_age_seconds",
             "Time since the last Evidently report.",
-            None if newest is None else datetime.now(UTC).timestamp() - newest,
+            None if written is None else (datetime.now(UTC) - written).total_seconds(),
         )
         free: dict[tuple[str, ...], float] = {}
         size: dict[tuple[str, ...], float] = {}

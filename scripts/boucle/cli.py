@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 READY_SECONDS = 120.0
+REPORT_SECONDS = 60.0
 TRIGGER_SECONDS = 2.0
 DRAIN_SECONDS = 60.0  # a server that accepts and never answers costs ten of them
 MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
@@ -172,6 +173,18 @@ def ready(with_demo: Annotated[bool, typer.Option(envvar="BOUCLE_DEMO")] = False
     if with_demo:
         _drive(stack)
     signal.pause()
+
+
+@app.command()
+def report() -> None:
+    """Have the Evidently reports written now, and say where they are."""
+    from boucle.monitoring.reports import request_report, wait_for_report
+
+    data = Places().data
+    say, asked = _say("report"), request_report(data)
+    say("requested")
+    wait_for_report(data, asked, REPORT_SECONDS)
+    say(f"written: {Ports().urls['reports']}")
 
 
 @app.command()

@@ -31,6 +31,7 @@ class Ports(BaseSettings):
     serving_port: Port = 8080
     webapp_port: Port = 8081
     reporting_port: Port = 8082
+    exporter_port: Port = 8083
     mlflow_port: Port = 5000
 
     @property
@@ -40,6 +41,7 @@ class Ports(BaseSettings):
             "webapp": (self.webapp_port, "/_stcore/health"),
             "serving": (self.serving_port, "/readyz"),
             "reporting": (self.reporting_port, "/api/version"),
+            "exporter": (self.exporter_port, "/metrics"),
             "mlflow": (self.mlflow_port, "/health"),
         }
 
@@ -51,6 +53,7 @@ class Ports(BaseSettings):
             "API": f"http://localhost:{self.serving_port}/docs",
             "reports": f"http://localhost:{self.reporting_port}",
             "MLflow": f"http://localhost:{self.mlflow_port}/#/experiments",
+            "metrics": f"http://localhost:{self.exporter_port}/metrics",
         }
 
 

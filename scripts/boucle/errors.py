@@ -60,6 +60,10 @@ class EngineAway(BoucleError):
     """The cluster that should do the fits does not answer."""
 
 
+class NotReported(BoucleError):
+    """The reports that were asked for did not come."""
+
+
 class UnknownRevision(BoucleError):
     """The database was migrated by a newer version of the code."""
 

@@ -26,4 +26,4 @@ def monitoring(parts: UsedParts) -> Monitoring:
 @router.post("/reports", status_code=202)
 def request(parts: UsedParts) -> ReportRequest:
     """Request Evidently reports now, instead of at the next interval."""
-    return ReportRequest(requested_at=request_report(parts.data))
+    return ReportRequest(requested_at=request_report(parts.data).isoformat(timespec="milliseconds"))

@@ -1,15 +1,39 @@
 """Asking for a report: a file that the reporting service looks for, wherever `data` is mounted."""
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 from boucle import files
+from boucle.errors import NotReported
 
-REQUEST = Path("reports") / "requested"
+REPORTS = "reports"
+REQUEST = "requested"
 
 
-def request_report(data: Path) -> str:
-    """Ask the reporting service for reports on the rows there are now; when it was asked, in UTC."""
-    moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-    files.replace(data / REQUEST, moment.encode())
+def request_report(data: Path) -> datetime:
+    """Ask the reporting service for reports on what was last looked at; when it was asked."""
+    moment = datetime.now(UTC)
+    files.replace(data / REPORTS / REQUEST, moment.isoformat(timespec="milliseconds").encode())
     return moment
+
+
+def last_report(data: Path) -> datetime | None:
+    """When the newest report was written."""
+    written = [path.stat().st_mtime for path in (data / REPORTS).glob("*/snapshots/*.json")]
+    return datetime.fromtimestamp(max(written), UTC) if written else None
+
+
+def wait_for_report(data: Path, asked: datetime, seconds: float) -> None:
+    """Return when there is a report that was written after ``asked``.
+
+    Raises:
+        NotReported: when none came in time.
+    """
+    deadline = time.monotonic() + seconds
+    while (last_report(data) or asked) <= asked:
+        if time.monotonic() > deadline:
+            raise NotReported(
+                f"no report came within {seconds:g} seconds: does the stack run, has it seen 50 predictions?"
+            )
+        time.sleep(0.2)
