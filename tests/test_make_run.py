@@ -58,7 +58,7 @@ def test_one_command_starts_the_stack_and_ctrl_c_stops_all_of_it(environment, tm
     running = start(environment, first)
     try:
         addresses = wait_for(lambda: urls(first), f"the URLs: {first}", 180)
-        assert [requests.get(address, timeout=10).status_code for address in addresses] == [200] * 4
+        assert [requests.get(address, timeout=10).status_code for address in addresses] == [200] * 5
         assert "v1 is the champion" in first.read_text()
 
         refused = start(environment, second)
