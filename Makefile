@@ -125,6 +125,10 @@ bench-training: $(INSTALLED) ## Measure what a long history and a training run c
 	python -m scripts.benchmarks.loop
 	python -m scripts.benchmarks.retraining $(OPTIONS)
 
+.PHONY: bench-monitoring
+bench-monitoring: $(INSTALLED) system-packages ## Measure what a look, a scrape and a report cost on 1,000,000 rows
+	python -m scripts.benchmarks.monitoring $(OPTIONS)
+
 .PHONY: backtest
 backtest: $(INSTALLED) ## Replay DATA=file through the loop and its rivals; OPTIONS="--target y"
 	boucle backtest $(if $(DATA),"$(DATA)") $(OPTIONS)
