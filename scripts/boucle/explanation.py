@@ -17,7 +17,7 @@ from boucle.contract import Category, Cell, Classes, Label
 from boucle.encoding import Columns
 from boucle.scorer import Arrays, Scorer
 
-MOST_PAIRS = 200  # of walks, each of which costs a row per column
+MOST_PAIRS = 3 * background.ROWS  # of walks, each of which scores a row per column
 MOST_CELLS = 40_000_000  # rows times columns that are scored for one explanation: wide tables get fewer walks
 CHUNK_CELLS = 1_000_000  # of these at once: what an explanation takes of memory
 SEED = 0  # the same walks for every row, so that equal questions get equal answers
