@@ -27,7 +27,7 @@ SEED = 0  # the same walks for every row, so that equal questions get equal answ
 class Explanation:
     """``contributions``, in the contract's order, add up to ``output - base``; all are in the unit of ``scale``.
 
-    ``standard_error`` is the largest one of a contribution: none is exacter than its sample. None when all are exact.
+    ``standard_error`` is the largest one of all contributions; None when they are exact.
     """
 
     prediction: Label
@@ -112,18 +112,11 @@ def _sampled(version: ServedVersion, values: Sequence[Cell], outputs: Sequence[f
     et al. (2022), JMLR 23(43).
     """
     target = version.contract.target
-    rows = version.background or background.typical(version.contract)
-    pairs = max(1, min(MOST_PAIRS, MOST_CELLS // (2 * len(values) * (len(values) + 1))))
-    rows = rows[:pairs]
-    pairs -= pairs % len(rows)  # every row is walked from equally often
-    orders = np.tile(np.arange(len(values)), (pairs, 1))
-    ranks = np.random.default_rng(SEED).permuted(orders, axis=1)
-    ranks = np.concatenate([ranks, len(values) - 1 - ranks])
-    position = outputs.index(max(outputs)) if isinstance(target, Classes) else 0
+    prediction, position = target.decode(outputs), outputs.index(max(outputs)) if isinstance(target, Classes) else 0
+    rows, ranks = _plan(version.background or background.typical(version.contract), len(values))
     walks = np.concatenate(list(_walks(version, values, rows, ranks, position))).reshape(len(ranks), -1)
     steps = np.take_along_axis(np.diff(walks, axis=1), ranks, axis=1)
-    by_pair = steps.reshape(2, pairs, -1).mean(axis=0)
-    prediction = target.decode(outputs)
+    by_pair = steps.reshape(2, len(ranks) // 2, -1).mean(axis=0)
     return Explanation(
         prediction=prediction,
         method="shapley",
@@ -134,6 +127,18 @@ def _sampled(version: ServedVersion, values: Sequence[Cell], outputs: Sequence[f
         standard_error=_standard_error(by_pair, len(rows)),
         background=_described(version, len(rows)),
     )
+
+
+def _plan(rows: background.Rows, width: int) -> tuple[background.Rows, IndexArray]:
+    """Rows to walk from, in turn, and when each walk changes which column; the second half walks the first's backwards.
+
+    As many as may be scored, and every row equally often, so that the base is their mean.
+    """
+    pairs = max(1, min(MOST_PAIRS, MOST_CELLS // (2 * width * (width + 1))))
+    rows = rows[:pairs]
+    pairs -= pairs % len(rows)
+    ranks = np.random.default_rng(SEED).permuted(np.tile(np.arange(width), (pairs, 1)), axis=1)
+    return rows, np.concatenate([ranks, width - 1 - ranks])
 
 
 def _walks(

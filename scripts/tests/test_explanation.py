@@ -6,6 +6,7 @@ from math import factorial
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
@@ -264,3 +265,32 @@ def test_values_as_far_away_as_the_contract_allows_are_explained(cancer):
 
         assert np.isfinite(found.contributions).all()
         assert np.isclose(found.contributions.sum(), found.output - found.base, rtol=1e-9, atol=1e-9)
+
+
+def test_a_wide_table_gets_fewer_walks_so_that_its_cost_is_bounded():
+    random = np.random.default_rng(0)
+    columns = {f"c{number}": random.normal(size=300) for number in range(784)}
+    wide = Data(pd.DataFrame(columns | {"target": ["no", "yes"] * 150}))
+    version = wide.version("random_forest", n_estimators=5)
+    scorer = dataclasses.replace(version, scorer=_Counting(version.scorer))
+
+    found = explain(scorer, wide.rows[0])
+
+    assert found.background == "32 of 300 reference rows" and adds_up(found)
+    assert scorer.scorer.cells <= 40_000_000
+    assert max(scorer.scorer.chunks) <= 1_000_000
+
+
+class _Counting:
+    """The scorer, counting the cells that it is asked to score."""
+
+    def __init__(self, scorer):
+        self.row, self._matrix, self.chunks = scorer.row, scorer.matrix, []
+
+    @property
+    def cells(self):
+        return sum(self.chunks)
+
+    def matrix(self, columns):
+        self.chunks.append(len(columns) * len(columns[0]))
+        return self._matrix(columns)
