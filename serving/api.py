@@ -22,7 +22,7 @@ from serving.journal import Journal
 from serving.live import LiveModel
 from serving.middleware import Identified, Limited, Measured
 from serving.parts import Parts
-from serving.routes import feedback, health, models, monitoring, predict, retrain
+from serving.routes import explain, feedback, health, models, monitoring, predict, retrain
 from serving.settings import Settings
 from serving.watcher import Watcher
 
@@ -68,7 +68,7 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.parts = Parts(project, places.data, artifacts, store, live, journal, watcher, tally, committer, finder)
-    for routes in (predict, feedback, retrain, models, monitoring, health):
+    for routes in (predict, explain, feedback, retrain, models, monitoring, health):
         app.include_router(routes.router)
     problems.install(app)
     openapi.install(app, live)

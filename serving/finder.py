@@ -26,11 +26,11 @@ class Finder(Grouped[str, LoggedPrediction | None]):
         super().__init__("finder", self._find_all, MOST)
         self._predictions = predictions
 
-    async def find(self, prediction_id: str) -> LoggedPrediction:
+    async def find(self, prediction_id: str, instead: str = "data, prediction and target") -> LoggedPrediction:
         """The prediction, which may have been made a moment ago.
 
         Raises:
-            PredictionNotFound: when it is not in the log.
+            PredictionNotFound: when it is not in the log; it tells to send something ``instead``.
         """
         deadline = time.monotonic() + _seconds_on_its_way(prediction_id)
         while True:
@@ -39,7 +39,7 @@ class Finder(Grouped[str, LoggedPrediction | None]):
                 return found
             if time.monotonic() >= deadline:
                 raise PredictionNotFound(
-                    f"prediction_id {show(prediction_id)} is not in the log; send data, prediction and target instead"
+                    f"prediction_id {show(prediction_id)} is not in the log; send {instead} instead"
                 )
             await anyio.sleep(LOOK_AGAIN_SECONDS)
 

@@ -9,13 +9,14 @@ from boucle.artifacts import ServedVersion
 from boucle.contract import Classes, Label, Target
 from serving.live import LiveModel
 from serving.problems import MEDIA_TYPE
-from serving.schemas import FeedbackByData, FeedbackById, Problem, PromoteBody, datum_schema, target_schema
+from serving.schemas import ExplainById, FeedbackByData, FeedbackById, Problem, PromoteBody, datum_schema, target_schema
 
 Json = dict[str, Any]
 
 REFUSALS = {
     "/predict": (413, 422, 503),
     "/predict/batch": (413, 415, 422, 503),
+    "/explain": (404, 409, 413, 422, 503),
     "/feedback": (404, 409, 413, 422, 503),
     "/retrain": (422, 503),
     "/retrain/{run_id}": (404, 422, 503),
@@ -46,7 +47,7 @@ def _document(app: FastAPI, version: ServedVersion | None) -> Json:
     schemas = document["components"]["schemas"]
     schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= schemas["Problem"].pop("$defs", {})
-    schemas |= {model.__name__: model.model_json_schema() for model in (FeedbackById, FeedbackByData)}
+    schemas |= {model.__name__: model.model_json_schema() for model in (ExplainById, FeedbackById, FeedbackByData)}
     schemas["Datum"] = datum_schema(version.contract) if version else {"type": "object"}
     schemas["Target"] = target_schema(version.contract) if version else {}
     for name in ("FeedbackById", "FeedbackByData"):
@@ -79,6 +80,8 @@ def _describe_bodies(paths: Json, version: ServedVersion | None) -> None:
             "text/csv": ({"type": "string", "minLength": 1}, None),
         }
     )
+    explained = {"anyOf": [_reference("Datum"), _reference("ExplainById")]}
+    paths["/explain"]["post"]["requestBody"] = _body({"application/json": (explained, row)})
     feedback = {"anyOf": [_reference("FeedbackByData"), _reference("FeedbackById")]}
     example = {"data": row, "prediction": label, "target": label}
     paths["/feedback"]["post"]["requestBody"] = _body({"application/json": (feedback, example)})

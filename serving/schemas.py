@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from boucle import history
-from boucle.contract import NO_NUL, Boolean, Category, Classes, Contract, Label, Number, Text
+from boucle.contract import NO_NUL, Boolean, Category, Cell, Classes, Contract, Label, Number, Text
 from boucle.exam import Exam
 from boucle.store import Run
 
@@ -57,6 +57,38 @@ class Prediction(BaseModel):
     probabilities: dict[str, float]
     model_version: str
     warnings: list[str]
+
+
+class ExplainById(Body):
+    """A prediction that was made here, in place of its data."""
+
+    prediction_id: Text = Field(min_length=1, max_length=64)
+
+
+class Contribution(BaseModel):
+    """What the value of one column adds to the output."""
+
+    column: str
+    value: Cell
+    contribution: float
+
+
+class Explanation(BaseModel):
+    """Why a version answers as it does: the contributions, largest first, add up to ``output - base``.
+
+    ``method`` is `linear`, which is exact, or `shapley`, by sampling, with the largest ``standard_error``. All figures
+    are in the unit of ``scale``; ``base`` is the mean output over the ``background``.
+    """
+
+    model_version: str
+    prediction: Label
+    method: Literal["linear", "shapley"]
+    scale: str
+    base: float
+    output: float
+    contributions: list[Contribution]
+    standard_error: float | None
+    background: str
 
 
 class Receipt(BaseModel):

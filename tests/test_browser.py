@@ -64,6 +64,10 @@ def test_upload_predict_feedback_and_the_new_version_is_shown(page, home):
         expect(page.locator(".st-key-model_version")).to_contain_text("model v1")
         photograph(page, "predict")
 
+        page.locator(".st-key-explain button").click()
+        expect(page.locator(".st-key-why")).to_contain_text("on average")
+        photograph(page, "explanation")
+
         page.locator(".st-key-label [data-testid=stRadioOption]").filter(has_text="malignant").click()
         page.locator(".st-key-send_feedback button").click()
         expect(page.locator(".st-key-receipt")).to_contain_text("row 1")

@@ -66,6 +66,26 @@ class Prediction(Answer):
         return self.probabilities.get(label_text(self.prediction))
 
 
+class Contribution(Answer):
+    """What the value of one column adds to the answer."""
+
+    column: str
+    value: Label | None = None
+    contribution: float
+
+
+class Explanation(Answer):
+    """Why the model answered as it did; the contributions, largest first, lead from ``base`` to ``output``."""
+
+    method: str
+    scale: str
+    base: float
+    output: float
+    contributions: tuple[Contribution, ...]
+    standard_error: float | None = None
+    background: str = ""
+
+
 class BatchPrediction(Prediction):
     """The answer to one row of a batch; rows are counted from 1."""
 

@@ -1,17 +1,21 @@
 """What the model answers, as charts: how sure it is of a class, and how near its numbers come."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import altair as alt
 import pandas as pd
 
+from webapp.answers import Contribution, label_text
 from webapp.schema import Observed
 
 ACCENT = "#0f766e"
+AGAINST = "#b45309"
 MUTED = "#cbd5e1"
 INK = "#334155"
 MOST_LABELS = 10
 MOST_POINTS = 2_000
+# More than these are one bar together.
+MOST_CONTRIBUTIONS = 10
 
 Chart = alt.LayerChart | alt.FacetChart
 
@@ -33,6 +37,38 @@ def probabilities(by_label: Mapping[str, float], predicted: str) -> Chart:
     )
     texts = base.mark_text(align="left", dx=6, color=INK).encode(x="probability:Q", text="text:N")
     return alt.layer(bars, texts).properties(height=max(70, 34 * len(table)))
+
+
+def contributions(found: Sequence[Contribution], text_of: Callable[[float], str]) -> Chart:
+    """What the columns add, a bar each from the zero line: to the right what speaks for the answer; largest first."""
+    shown = [(_named(one), one.contribution) for one in found[:MOST_CONTRIBUTIONS]]
+    rest = [one.contribution for one in found[MOST_CONTRIBUTIONS:]]
+    if rest:
+        shown.append((f"{len(rest)} other column{'s' * (len(rest) > 1)}", sum(rest)))
+    table = pd.DataFrame(shown, columns=["column", "adds"])
+    table["text"] = [text_of(amount) for amount in table["adds"]]
+    table["kind"] = ["for" if amount >= 0 else "against" for amount in table["adds"]]
+    table.loc[MOST_CONTRIBUTIONS:, "kind"] = "rest"
+    low, high = min(0.0, table["adds"].min()), max(0.0, table["adds"].max())
+    room = 0.32 * ((high - low) or 1.0)  # for the text at the end of a bar
+    domain = [low - room if low < 0 else low, high + room if high > 0 else high]
+    base = alt.Chart(table).encode(
+        x=alt.X("adds:Q", title=None, axis=None, scale=alt.Scale(domain=domain, nice=False)),
+        y=alt.Y(
+            "column:N", sort=None, title=None, axis=alt.Axis(labelLimit=165, labelPadding=6, ticks=False, domain=False)
+        ),
+        tooltip=["column:N", alt.Tooltip("text:N", title="adds")],
+    )
+    colors = alt.Scale(domain=["for", "against", "rest"], range=[ACCENT, AGAINST, MUTED])
+    bars = base.mark_bar(cornerRadiusEnd=4, height=16).encode(color=alt.Color("kind:N", scale=colors, legend=None))
+    right = base.transform_filter("datum.adds >= 0").mark_text(align="left", dx=5, color=INK).encode(text="text:N")
+    left = base.transform_filter("datum.adds < 0").mark_text(align="right", dx=-5, color=INK).encode(text="text:N")
+    zero = alt.Chart(pd.DataFrame({"adds": [0.0]})).mark_rule(color=INK).encode(x="adds:Q")
+    return alt.layer(bars, right, left, zero).properties(height=24 * len(table) + 10)
+
+
+def _named(one: Contribution) -> str:
+    return f"{one.column} = {'missing' if one.value is None else label_text(one.value)}"
 
 
 def place(number: float, observed: Observed) -> Chart:

@@ -13,6 +13,7 @@ from webapp.answers import (
     BatchPrediction,
     BatchProblem,
     Datum,
+    Explanation,
     Feedback,
     FieldError,
     Label,
@@ -26,6 +27,8 @@ CONNECT_SECONDS = 2.0
 # The status is asked for every two seconds: a silent API must not keep the page waiting for long.
 STATUS_SECONDS = 3.0
 ANSWER_SECONDS = 15.0
+# Thousands of rows are predicted for it, and one explanation is made at a time.
+EXPLAIN_SECONDS = 30.0
 # A version is loaded and verified before it serves.
 PROMOTE_SECONDS = 60.0
 
@@ -74,6 +77,11 @@ class ApiClient:
 
     def predict(self, datum: Datum) -> Prediction:
         return self._parse(Prediction, self._call("POST", "/predict", body=json.dumps(datum).encode()))
+
+    def explain(self, prediction_id: str) -> Explanation:
+        """Why that prediction came out as it did, by the version that made it."""
+        body = json.dumps({"prediction_id": prediction_id}).encode()
+        return self._parse(Explanation, self._call("POST", "/explain", body=body, read_seconds=EXPLAIN_SECONDS))
 
     def predict_batch(self, body: bytes, content_type: str) -> Iterator[BatchAnswer]:
         """One answer per row, in the order of the rows, as soon as the API has it."""

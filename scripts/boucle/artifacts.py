@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from boucle import files, scorer
+from boucle import background, files, scorer
 from boucle.arrays import FloatArray
+from boucle.background import Rows
 from boucle.contract import Cell, Contract, Label, Record
 from boucle.errors import ChampionMoved, CorruptArtifact, ModelNotFound, NobodyInCharge
 from boucle.history import History, Promotion, Reign, reigns
@@ -107,16 +108,19 @@ class PickledScorer:
 
     def matrix(self, columns: Iterable[Sequence[Cell]]) -> FloatArray:
         """Outputs, shape (n_rows, n_outputs), of columns of typed values in the contract's order."""
-        names = self.version.contract.names
-        return self.version.outputs([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)])
+        return self.version.model.outputs(self.version.embedding.vectors_of(columns))
 
 
 @dataclass(frozen=True)
 class ServedVersion(_Version):
-    """One version as serving uses it: scikit-learn is not imported if the version was compiled."""
+    """One version as serving uses it: scikit-learn is not imported if the version was compiled.
+
+    ``background`` is empty when the version was made before there was one.
+    """
 
     embedding: "Embedding | CompiledEmbedding"
     scorer: Scorer | PickledScorer
+    background: Rows = ()
 
 
 class Artifacts:
@@ -170,9 +174,9 @@ class Artifacts:
         """
         return self._load(self._champion_manifest())
 
-    def load_served(self) -> ServedVersion:
-        """The version in charge, verified as `load_champion` does, ready to serve."""
-        return self._load_served(self._champion_manifest())
+    def load_served(self, version: str | None = None) -> ServedVersion:
+        """The version in charge, verified as `load_champion` does, or the one that is named; ready to serve."""
+        return self._load_served(self._champion_manifest() if version is None else self.manifest(version))
 
     def champion(self) -> Promotion:
         """Where champion.json points.
@@ -311,14 +315,15 @@ class Artifacts:
                 shutil.rmtree(aside, ignore_errors=True)
 
     def _load_served(self, manifest: Manifest) -> ServedVersion:
-        if scorer.FILE not in manifest.files:
+        contents = self._verified(manifest)
+        rows = background.read(contents[background.FILE]) if background.FILE in contents else ()
+        if scorer.FILE not in contents:
             version = self._load(manifest)
-            return ServedVersion(manifest, version.embedding, PickledScorer(version))
-        content = self._verified(manifest)[scorer.FILE]
+            return ServedVersion(manifest, version.embedding, PickledScorer(version), rows)
         try:
-            arrays = scorer.read(content)
+            arrays = scorer.read(contents[scorer.FILE])
             embedding = CompiledEmbedding(manifest.preparation_id, manifest.contract, arrays)
-            return ServedVersion(manifest, embedding, Scorer(manifest.contract, arrays))
+            return ServedVersion(manifest, embedding, Scorer(manifest.contract, arrays), rows)
         except Exception as error:  # NumPy, zip and ONNX Runtime have one of their own for every way to be wrong
             path = self.root / manifest.version / scorer.FILE
             raise CorruptArtifact(f"{path}: is no scorer of this version of Boucle ({error!r})") from error

@@ -50,6 +50,9 @@ class Columns:
                 self._categories.append((position, self.width, known))
                 self.width += len(known)
         self._may_lack = any(contract.features[position].nullable for position in self._numbers)
+        self.features = [*self._numbers]  # which feature each column is of
+        for position, _, known in self._categories:
+            self.features += [position] * len(known)
         # Nothing to impute and nothing to encode: values are the numbers themselves.
         self.is_plain = not self._categories and not self._may_lack
         # A getter of one position gives its value, of several a tuple.

@@ -4,7 +4,7 @@ import importlib.metadata
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from boucle import compiler, files, scorer
+from boucle import background, compiler, files, scorer
 from boucle.artifacts import MODEL_CARD, Artifacts, Manifest
 from boucle.contract import Quantity
 from boucle.models import Model, Recipe
@@ -69,6 +69,7 @@ def publish(
         "embedding.pkl": files.pickled(preparation.embedding.projector),
         "model.pkl": files.pickled(model.estimator),
         MODEL_CARD: model_card(manifest).encode(),
+        background.FILE: background.sample(preparation.reference_records, recipe.seed),
     }
     if compiled.content is not None:
         contents[scorer.FILE] = compiled.content

@@ -68,6 +68,7 @@ class Scorer:
     """Outputs as `boucle.models.Model` gives them: probabilities by class, or the quantity."""
 
     def __init__(self, contract: Contract, arrays: Arrays) -> None:
+        self.arrays = arrays
         self._columns = Columns(contract, arrays["medians"])
         self._head = _HEADS[str(arrays["kind"])](arrays, self._columns)
         self._link_row, self._link_matrix = _LINKS[str(arrays["link"])]

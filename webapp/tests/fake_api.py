@@ -107,6 +107,20 @@ class FakeApi:
             "properties": {"radius": {"type": "number"}, "texture": {"type": "number"}},
         }
         self.prediction = {"prediction": "benign", "probabilities": {"benign": 0.9, "malignant": 0.1}}
+        self.explanation = {
+            "model_version": "v4",
+            "prediction": "benign",
+            "method": "shapley",
+            "scale": "probability of benign",
+            "base": 0.62,
+            "output": 0.9,
+            "contributions": [
+                {"column": "radius", "value": 14.2, "contribution": 0.35},
+                {"column": "texture", "value": None, "contribution": -0.07},
+            ],
+            "standard_error": 0.012,
+            "background": "200 of 455 reference rows",
+        }
         self.receipt = {"row": 17, "retraining_requested": False, "rows_to_next_retraining": 30}
         self.loop = {"k": 50, "feedback_rows": 320, "rows_to_next_retraining": 30, "runs": [run(12)]}
         self.history = [
@@ -185,6 +199,14 @@ class FakeApi:
         @app.post("/predict")
         def predict():
             return {"prediction_id": f"p{time.monotonic_ns()}", "model_version": "v4", "warnings": []} | self.prediction
+
+        @app.post("/explain")
+        async def explain(request: Request):
+            self.received.append(await request.json())
+            if self.refusal:
+                status, detail = self.refusal
+                return JSONResponse({"title": "Refused", "status": status, "detail": detail}, status)
+            return self.explanation
 
         @app.post("/predict/batch")
         async def predict_batch(request: Request):

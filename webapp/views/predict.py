@@ -7,6 +7,7 @@ from webapp.answers import Feedback, Label, Prediction, label_text, number_text
 from webapp.client import ApiClient, ApiDown, ApiProblem
 from webapp.schema import Schema
 from webapp.texts import next_retraining, plain, set_aside, show_error
+from webapp.views import explanation
 
 # More labels than this do not fit on one line.
 MOST_RADIO_LABELS = 6
@@ -33,6 +34,7 @@ def show(api: ApiClient, schema: Schema) -> None:
         prediction = st.session_state.get("prediction")
         if isinstance(prediction, Prediction):
             _show_prediction(prediction, schema)
+            explanation.show(api, prediction, schema)
             _show_feedback(api, prediction, schema)
         else:
             _show_hint()
