@@ -55,12 +55,12 @@ class Retention:
         path = f"{self._project}/snapshots/{snapshot}.json"
         with self._workspace.state.location.open(path) as file:
             content = json.load(file)
-        if _take_plots_out(content):
+        if take_plots_out(content):
             with self._workspace.state.location.open(path, "w") as file:
                 json.dump(content, file)
 
 
-def _take_plots_out(content: dict[str, Any]) -> bool:
+def take_plots_out(content: dict[str, Any]) -> bool:
     """Take what the rows of tables unfold to out of a snapshot; whether there was anything."""
     tables = [widget for widget in content["widgets"] if widget.get("additionalGraphs")]
     for table in tables:

@@ -3,6 +3,7 @@
 Run by `make bench-monitoring`. The limits are those that docs/performance.md names.
 """
 
+import json
 import subprocess
 import tempfile
 import time
@@ -22,6 +23,7 @@ from boucle.monitoring.observer import Observer
 from boucle.monitoring.reports import last_report, request_report, wait_for_report
 from boucle.store import Feedback, PredictionSource
 from boucle.store.chunks import pack, write
+from reporting.retention import take_plots_out
 from scripts.benchmarks.loop import grow
 from tests.support import PROJECT, Home, answers, free_port, process, wait_for
 
@@ -127,12 +129,12 @@ def _report(home: Home) -> None:
 
 def _multiply(snapshots: Path, count: int) -> None:
     """Copies of the reports that there are, under new names, the plots left out as those of old ones are."""
-    originals = sorted(snapshots.glob("*.json"), key=lambda path: path.stat().st_size)[:-1]
+    originals = [json.loads(path.read_bytes()) for path in snapshots.glob("*.json")]
+    for original in originals:
+        take_plots_out(original)
     for number in range(count):
-        content = originals[number % len(originals)].read_bytes()
-        aside = snapshots / f".{number}.part"
-        aside.write_bytes(content)
-        aside.rename(snapshots / f"{uuid7()}.json")
+        # In place, and not renamed: the UI's observer overlooks a file that was.
+        (snapshots / f"{uuid7()}.json").write_text(json.dumps(originals[number % len(originals)]))
 
 
 def _peak(service: "subprocess.Popen[bytes]") -> float:
