@@ -120,6 +120,10 @@ bench-training: $(INSTALLED) ## Measure what a long history and a training run c
 	python -m scripts.benchmarks.loop
 	python -m scripts.benchmarks.retraining $(OPTIONS)
 
+.PHONY: bench-drift
+bench-drift: $(INSTALLED) ## Measure false alarms and delays of the drift verdicts; OPTIONS="--datasets folder"
+	python -m scripts.benchmarks.drift $(OPTIONS)
+
 .PHONY: backtest
 backtest: $(INSTALLED) ## Replay DATA=file through the loop and its rivals; OPTIONS="--target y"
 	boucle backtest $(if $(DATA),"$(DATA)") $(OPTIONS)

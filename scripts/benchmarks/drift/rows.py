@@ -1,0 +1,146 @@
+"""Labelled rows with the answers of a model that has not learnt them, and the places where their world changes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.datasets import load_breast_cancer
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+from boucle.arrays import FloatArray, IndexArray
+from boucle.drift import Row, Value
+
+TELCO, BANK, BIKE = "telco_churn.csv.gz", "bank_marketing_drift.csv.gz", "bike_hourly_drift_regression.csv.gz"
+# Rows of bank marketing: the calm before October 2008, and from March 2009 on.
+CALM, CRISIS = slice(0, 23_996), slice(27_689, None)
+SUMMER = (6, 7, 8)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows as a person reads them and as numbers, their targets, and a model's predictions and errors."""
+
+    records: list[Row]
+    matrix: FloatArray
+    targets: list[Value]
+    predictions: list[Value]
+    errors: FloatArray
+
+    def take(self, positions: IndexArray) -> "Rows":
+        """The rows at the positions, in their order."""
+        records, targets, predictions = (
+            [values[position] for position in positions] for values in (self.records, self.targets, self.predictions)
+        )
+        return Rows(records, self.matrix[positions], targets, predictions, self.errors[positions])
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A world, and what became of it: rows drawn from ``before``, then from ``after``."""
+
+    name: str
+    rows: Rows
+    before: IndexArray
+    after: IndexArray
+
+    def draw(self, positions: IndexArray, size: int, random: np.random.Generator) -> IndexArray:
+        """Rows of one population; each at most once, if there are enough of them."""
+        return random.choice(positions, size, replace=len(positions) < size)
+
+
+def calm(folder: Path | None) -> list[Scenario]:
+    """Worlds in which nothing happens."""
+    scenarios = [_scenario("breast cancer", _cancer(), "diagnosis")]
+    if folder:
+        scenarios.append(_scenario("telco churn", _telco(folder), "Churn"))
+    return scenarios
+
+
+def changing(folder: Path | None) -> list[Scenario]:
+    """Worlds that change: two in which the change really happened, the others with one put in."""
+    cancer = _cancer()
+    scenarios = [
+        _scenario("breast cancer: one column + 0.5 deviations", cancer, "diagnosis", _shifted(cancer)),
+        _scenario("breast cancer: one column shuffled", cancer, "diagnosis", _shuffled(cancer)),
+    ]
+    if folder is None:
+        return scenarios
+    telco, bank = _telco(folder), pd.read_csv(folder / BANK, sep=";").drop(columns="duration")
+    bike = pd.read_csv(folder / BIKE)
+    summer = bike[bike.month.isin(SUMMER)]
+    year, features = summer.year, summer.drop(columns=["date", "year", "casual", "registered"])
+    return [
+        *scenarios,
+        _scenario(
+            "telco churn: charges + 20 %", telco, "Churn", telco.assign(MonthlyCharges=telco.MonthlyCharges * 1.2)
+        ),
+        _scenario("telco churn: others leave", telco, "Churn", _others_leave(telco)),
+        _scenario("bank marketing: 2008, then 2009", bank[CALM], "y", bank[CRISIS]),
+        _scenario("bike rental: summer 2011, then 2012", features[year == 0], "count", features[year == 1]),
+    ]
+
+
+def _cancer() -> pd.DataFrame:
+    bunch = load_breast_cancer(as_frame=True)
+    return bunch.data.assign(diagnosis=np.array(bunch.target_names)[bunch.target])
+
+
+def _telco(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / TELCO, na_values=[" "]).drop(columns="customerID")
+
+
+def _shifted(table: pd.DataFrame) -> pd.DataFrame:
+    column = table["mean texture"]
+    return table.assign(**{"mean texture": column + 0.5 * column.std()})
+
+
+def _shuffled(table: pd.DataFrame) -> pd.DataFrame:
+    """Every column stays as it was; only its companions are lost."""
+    return table.assign(**{"mean radius": np.random.default_rng(0).permutation(table["mean radius"])})
+
+
+def _others_leave(table: pd.DataFrame) -> pd.DataFrame:
+    """The customers look the same, and behave otherwise: of those with monthly contracts leaves who stayed."""
+    swapped = table.Contract == "Month-to-month"
+    return table.assign(Churn=table.Churn.where(~swapped, table.Churn.map({"Yes": "No", "No": "Yes"})))
+
+
+def _scenario(name: str, before: pd.DataFrame, target: str, after: pd.DataFrame | None = None) -> Scenario:
+    table = before if after is None else pd.concat([before, after])
+    positions = np.random.default_rng(0).permutation(len(before))
+    learnt, left = positions[: len(before) // 3], positions[len(before) // 3 :]
+    # What the model learnt does not come back, not even altered.
+    came = np.arange(len(before), len(table))
+    if after is not None and after.index.equals(before.index):
+        came = came[np.sort(left)]
+    return Scenario(name, _answered(table, target, learnt), left, came if after is not None else left)
+
+
+def _answered(table: pd.DataFrame, target: str, learnt: IndexArray) -> Rows:
+    features, truth = table.drop(columns=target), table[target].to_numpy()
+    matrix = np.stack([_encoded(features[name]) for name in features], axis=1)
+    is_quantity = pd.api.types.is_numeric_dtype(truth)
+    model = (HistGradientBoostingRegressor if is_quantity else HistGradientBoostingClassifier)(random_state=0)
+    predicted = model.fit(matrix[learnt], truth[learnt]).predict(matrix)
+    errors = np.abs(predicted - truth) if is_quantity else (predicted != truth).astype(np.float64)
+    records = [{name: _value(cell) for name, cell in row.items()} for row in features.to_dict("records")]
+    return Rows(records, matrix, _values(truth), _values(predicted), errors)
+
+
+def _encoded(column: pd.Series) -> FloatArray:
+    if pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy(dtype=np.float64)
+    return pd.factorize(column, sort=True)[0].astype(np.float64)
+
+
+def _values(cells: Sequence[object]) -> list[Value]:
+    return [_value(cell) for cell in cells]
+
+
+def _value(cell: object) -> Value:
+    if isinstance(cell, str):
+        return cell
+    number = float(cell)  # type: ignore[arg-type]
+    return None if np.isnan(number) else number
