@@ -1,5 +1,6 @@
 """`python -m scripts.benchmarks.drift`: two tables and a picture."""
 
+import json
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -30,7 +31,7 @@ def main(
     workers: int = 2,
     out: Path = Path("bench"),
 ) -> None:
-    """Print the tables as Markdown; write the picture to ``out``."""
+    """Print the tables as Markdown; write the delays and their picture to ``out``."""
     with ProcessPoolExecutor(workers) as pool:
         typer.echo(_false_alarms_of_errors(windows) if windows else "")
         for scenario in rows.calm(datasets) if windows else []:
@@ -39,15 +40,11 @@ def main(
                 for size in SIZES
             }
             typer.echo(_false_alarm_table(scenario.name, found))
-        delays = {
-            scenario.name: _by_verdict(pool.map(partial(delay, scenario), range(streams)))
-            for scenario in (rows.changing(datasets) if streams else [])
-        }
-    if not streams:
-        return
-    typer.echo(_delay_table(delays))
-    out.mkdir(exist_ok=True)
-    (out / "drift.svg").write_bytes(draw(delays, WINDOW))
+        delays: dict[str, Delays] = {}
+        for scenario in rows.changing(datasets) if streams else []:
+            delays[scenario.name] = _by_verdict(pool.map(partial(delay, scenario), range(streams)))
+            _write(out, delays)
+    typer.echo(_delay_table(delays) if delays else "")
 
 
 def calm_window(scenario: Scenario, size: int, seed: int) -> dict[str, bool]:
@@ -71,6 +68,12 @@ def delay(scenario: Scenario, seed: int) -> dict[str, float]:
         found = verdicts(reference, window, window.errors, seed)
         first = {name: min(rows, rows_after if found[name] else np.inf) for name, rows in first.items()}
     return first
+
+
+def _write(out: Path, delays: dict[str, Delays]) -> None:
+    out.mkdir(exist_ok=True)
+    (out / "drift.json").write_text(json.dumps(delays, indent=1))  # never is Infinity, as Python writes it
+    (out / "drift.svg").write_bytes(draw(delays, WINDOW))
 
 
 def _by_verdict(found: Iterable[dict[str, float]]) -> Delays:

@@ -3,10 +3,15 @@
 import io
 
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from boucle.arrays import FloatArray
+
 INK, SOFT, FAINT, SEEN = "#1f2933", "#52606d", "#e4e7eb", "#1f77b4"
+LABELS = 1.2  # where those at the right end, in windows
 
 
 def draw(delays: dict[str, dict[str, list[float]]], window: int) -> bytes:
@@ -22,7 +27,8 @@ def draw(delays: dict[str, dict[str, list[float]]], window: int) -> bytes:
             _line(panel, -line, np.array(found[name]), window)
         panel.set_title(title.replace(": ", ":\n"), fontsize=9, color=INK, loc="left")
         panel.set_yticks([-line for line in range(len(names))], [name.replace("_", " ") for name in names], fontsize=8)
-        panel.set_xlim(0, window * 1.04)
+        panel.set_xlim(0, window * LABELS)
+        panel.set_xticks(range(0, window + 1, 100))
         panel.tick_params(colors=SOFT, labelsize=8, length=0)
         panel.grid(axis="x", color=FAINT)
         panel.set_axisbelow(True)
@@ -31,18 +37,18 @@ def draw(delays: dict[str, dict[str, list[float]]], window: int) -> bytes:
         panel.set_visible(False)
     figure.supxlabel("rows after the change until the verdict speaks", fontsize=9, color=SOFT)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "drift"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
 
 
-def _line(panel: "np.typing.Any", height: float, delays: "np.ndarray", window: int) -> None:
+def _line(panel: Axes, height: float, delays: FloatArray, window: int) -> None:
     seen = delays[np.isfinite(delays)]
-    if not len(seen):
-        panel.text(window, height, "not seen", ha="right", va="center", fontsize=7, color=SOFT)
-        return
-    low, high = np.quantile(seen, [0.05, 0.95])
-    opacity = 1.0 if len(seen) == len(delays) else 0.45
-    panel.plot([low, high], [height, height], color=SEEN, linewidth=2, alpha=0.35 * opacity, solid_capstyle="round")
-    panel.plot([np.median(seen)], [height], "o", color=SEEN, markersize=5, alpha=opacity)
+    if len(seen):
+        low, high = np.quantile(seen, [0.05, 0.95])
+        opacity = 1.0 if len(seen) == len(delays) else 0.45
+        panel.plot([low, high], [height, height], color=SEEN, linewidth=2, alpha=0.35 * opacity, solid_capstyle="round")
+        panel.plot([np.median(seen)], [height], "o", color=SEEN, markersize=5, alpha=opacity)
     if len(seen) < len(delays):
-        panel.text(window, height, f"in {len(seen) / len(delays):.0%}", ha="right", va="center", fontsize=7, color=SOFT)
+        often = f"in {len(seen) / len(delays):.0%}" if len(seen) else "not seen"
+        panel.text(window * LABELS, height, often, ha="right", va="center", fontsize=7, color=SOFT)

@@ -1,6 +1,6 @@
 """Labelled rows with the answers of a model that has not learnt them, and the places where their world changes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ TELCO, BANK, BIKE = "telco_churn.csv.gz", "bank_marketing_drift.csv.gz", "bike_h
 # Rows of bank marketing: the calm before October 2008, and from March 2009 on.
 CALM, CRISIS = slice(0, 23_996), slice(27_689, None)
 SUMMER = (6, 7, 8)
+Change = Callable[[pd.DataFrame], pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -59,28 +60,21 @@ def calm(folder: Path | None) -> list[Scenario]:
     return scenarios
 
 
-def changing(folder: Path | None) -> list[Scenario]:
+def changing(folder: Path | None) -> Iterator[Scenario]:
     """Worlds that change: two in which the change really happened, the others with one put in."""
     cancer = _cancer()
-    scenarios = [
-        _scenario("breast cancer: one column + 0.5 deviations", cancer, "diagnosis", _shifted(cancer)),
-        _scenario("breast cancer: one column shuffled", cancer, "diagnosis", _shuffled(cancer)),
-    ]
+    yield _scenario("breast cancer: one column + 0.5 deviations", cancer, "diagnosis", _shifted)
+    yield _scenario("breast cancer: one column shuffled", cancer, "diagnosis", _shuffled)
     if folder is None:
-        return scenarios
-    telco, bank = _telco(folder), pd.read_csv(folder / BANK, sep=";").drop(columns="duration")
+        return
+    yield _scenario("telco churn: charges + 20 %", _telco(folder), "Churn", _dearer)
+    yield _scenario("telco churn: others leave", _telco(folder), "Churn", _others_leave)
+    bank = pd.read_csv(folder / BANK, sep=";").drop(columns="duration")
+    yield _scenario("bank marketing: 2008, then 2009", bank[CALM], "y", lambda _: bank[CRISIS])
     bike = pd.read_csv(folder / BIKE)
-    summer = bike[bike.month.isin(SUMMER)]
-    year, features = summer.year, summer.drop(columns=["date", "year", "casual", "registered"])
-    return [
-        *scenarios,
-        _scenario(
-            "telco churn: charges + 20 %", telco, "Churn", telco.assign(MonthlyCharges=telco.MonthlyCharges * 1.2)
-        ),
-        _scenario("telco churn: others leave", telco, "Churn", _others_leave(telco)),
-        _scenario("bank marketing: 2008, then 2009", bank[CALM], "y", bank[CRISIS]),
-        _scenario("bike rental: summer 2011, then 2012", features[year == 0], "count", features[year == 1]),
-    ]
+    summer = bike[bike.month.isin(SUMMER)].drop(columns=["date", "casual", "registered"])
+    years = [summer[summer.year == year].drop(columns="year") for year in (0, 1)]
+    yield _scenario("bike rental: summer 2011, then 2012", years[0], "count", lambda _: years[1])
 
 
 def _cancer() -> pd.DataFrame:
@@ -102,21 +96,24 @@ def _shuffled(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{"mean radius": np.random.default_rng(0).permutation(table["mean radius"])})
 
 
+def _dearer(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(MonthlyCharges=table.MonthlyCharges * 1.2)
+
+
 def _others_leave(table: pd.DataFrame) -> pd.DataFrame:
     """The customers look the same, and behave otherwise: of those with monthly contracts leaves who stayed."""
     swapped = table.Contract == "Month-to-month"
     return table.assign(Churn=table.Churn.where(~swapped, table.Churn.map({"Yes": "No", "No": "Yes"})))
 
 
-def _scenario(name: str, before: pd.DataFrame, target: str, after: pd.DataFrame | None = None) -> Scenario:
-    table = before if after is None else pd.concat([before, after])
-    positions = np.random.default_rng(0).permutation(len(before))
-    learnt, left = positions[: len(before) // 3], positions[len(before) // 3 :]
+def _scenario(name: str, world: pd.DataFrame, target: str, change: Change | None = None) -> Scenario:
+    """The ``change`` makes later rows of earlier ones: altered, or others in their place."""
+    positions = np.random.default_rng(0).permutation(len(world))
     # What the model learnt does not come back, not even altered.
-    came = np.arange(len(before), len(table))
-    if after is not None and after.index.equals(before.index):
-        came = came[np.sort(left)]
-    return Scenario(name, _answered(table, target, learnt), left, came if after is not None else left)
+    learnt, before = positions[: len(world) // 3], positions[len(world) // 3 :]
+    later = change(world.iloc[np.sort(before)]) if change else world[:0]
+    after = np.arange(len(world), len(world) + len(later))
+    return Scenario(name, _answered(pd.concat([world, later]), target, learnt), before, after)
 
 
 def _answered(table: pd.DataFrame, target: str, learnt: IndexArray) -> Rows:
