@@ -129,6 +129,10 @@ bench-training: $(INSTALLED) ## Measure what a long history and a training run c
 bench-monitoring: $(INSTALLED) system-packages ## Measure what a look, a scrape and a report cost on 1,000,000 rows
 	python -m scripts.benchmarks.monitoring $(OPTIONS)
 
+.PHONY: bench-drift
+bench-drift: $(INSTALLED) ## Measure false alarms and delays of the drift verdicts; OPTIONS="--datasets folder"
+	python -m scripts.benchmarks.drift $(OPTIONS)
+
 .PHONY: backtest
 backtest: $(INSTALLED) ## Replay DATA=file through the loop and its rivals; OPTIONS="--target y"
 	boucle backtest $(if $(DATA),"$(DATA)") $(OPTIONS)

@@ -136,3 +136,14 @@ def test_a_move_says_how_far_it_went_and_only_what_lasts_is_an_alarm():
     assert drift.sustained([[moved], [calm], [calm]], 2, EFFECT) == []
     assert drift.sustained([[moved], [calm], [moved]], 2, EFFECT) == [moved]
     assert drift.sustained([[moved], [drift.Move("texture", 0.8, 0.0025)]], 2, EFFECT) == []
+
+
+def test_one_column_alone_is_its_values_or_its_missing_share():
+    values, moved = list(normal(1)(200, 0)[:, 0]), list(normal(1)(100, 1)[:, 0] + 1)
+
+    assert drift.move(values, moved, seed=0).drifted(EFFECT)
+    assert not drift.move(values, values[:100], seed=0).drifted(EFFECT)
+    assert drift.move(values, [None] * 60 + values[:40], seed=0).missing
+    assert drift.move(["yes"] * 100 + ["no"] * 100, ["yes"] * 50, seed=0).size == pytest.approx(
+        2**0.5 / 1.5**0.5, abs=0.3
+    )

@@ -14,9 +14,11 @@ from river.drift import ADWIN
 
 from boucle.arrays import FloatArray
 
-# Of 500 errors without a change, at most one window in a hundred seems to have one: measured, see docs/drift.md. The
-# bound behind ADWIN is loose: with the usual 0.002 no window in thousands does, and a third of the changes are missed.
+# Of windows without a change, at most one in a hundred seems to have one: measured, see docs/drift.md. The bound behind
+# ADWIN is loose: with the usual 0.002 none in thousands does, and changes that can be seen are missed.
 DELTA = 0.1
+# In longer streams there are more places at which chance may strike.
+ROWS_OF_DELTA = 500
 # ADWIN looks at every so many errors: each look is one more chance of a false alarm.
 CLOCK = 8
 # An error this large, as a quantile of the errors, counts as much as a larger one: one wild error is no change.
@@ -41,22 +43,20 @@ def change(errors: Sequence[float]) -> Change:
     All come from one champion: a new one changes the errors, too.
     """
     values = np.array(errors, dtype=np.float64)
-    if not _alarms(_scaled(values)):
+    if not values.any() or not _alarms(_scaled(values)):
         return Change(changed=False)
     position = _position(_scaled(values))
     return Change(True, float(values[:position].mean()), float(values[position:].mean()), position)
 
 
 def _scaled(errors: FloatArray) -> FloatArray:
-    if not errors.any():
-        return errors
     # Rare errors of a classifier: the quantile is 0, the largest is 1.
     limit = np.quantile(errors, LARGEST) or errors.max()
     return np.minimum(errors / limit, 1.0)
 
 
 def _alarms(errors: FloatArray) -> bool:
-    detector: Any = ADWIN(delta=DELTA, clock=CLOCK)  # type: ignore[no-untyped-call]  # Any: river's are not typed
+    detector: Any = ADWIN(delta=DELTA * min(1, ROWS_OF_DELTA / len(errors)), clock=CLOCK)  # type: ignore[no-untyped-call]  # Any: river's are not typed
     for error in errors:
         detector.update(float(error))
         if detector.drift_detected:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
 from boucle.arrays import FloatArray, IndexArray
-from boucle.drift.moves import LEVEL
+from boucle.drift.moves import CRITICAL
 
 # How well a shift of one normal column by 0.36 standard deviations can be told; a coin has 0.5.
 EFFECT = 0.6
@@ -40,7 +40,7 @@ class Joint:
     @property
     def drifted(self) -> bool:
         """Whether it tells the sides apart well, and not by chance."""
-        return self.auc >= EFFECT and self.p_value <= LEVEL
+        return self.auc >= EFFECT and self.p_value <= CRITICAL
 
 
 def separation(reference: FloatArray, current: FloatArray, seed: int) -> Joint:

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from boucle.arrays import FloatArray
 
 PERMUTATIONS = 399
-# Chance that any column of one window seems to have moved when none has.
+# Chance that any column of one window seems to have moved when none has: the promise. Half of it decides, so that what is
+# measured on a thousand windows stays below it, too; of 399 permutations at most one may then do as well as the truth.
 LEVEL = 0.01
+CRITICAL = LEVEL / 2
 
 Value = float | bool | str | None
 Row = Mapping[str, Value]
@@ -37,7 +39,7 @@ class Move:
 
     def drifted(self, effect: float) -> bool:
         """Whether it moved by at least ``effect``, and not by chance: a large sample alone makes no drift."""
-        return self.size >= effect and self.p_value <= LEVEL
+        return self.size >= effect and self.p_value <= CRITICAL
 
     def __str__(self) -> str:
         share = "the share of missing values of " if self.missing else ""

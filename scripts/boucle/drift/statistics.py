@@ -13,7 +13,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2_contingency, ks_2samp, wasserstein_distance
 
 from boucle.arrays import FloatArray, IndexArray
-from boucle.drift.moves import LEVEL, Move, are_categories
+from boucle.drift.moves import CRITICAL, Move, are_categories
 
 Present = Sequence[float | bool | str]
 BINS = 10
@@ -57,7 +57,7 @@ def statistics(reference: Present, current: Present) -> dict[str, float]:
 
 def exceeded(values: dict[str, float], move: Move) -> list[str]:
     """The statistics of a column that call a drift what its ``move`` shows not to be chance."""
-    return [name for name, value in values.items() if value >= THRESHOLDS[name] and move.p_value <= LEVEL]
+    return [name for name, value in values.items() if value >= THRESHOLDS[name] and move.p_value <= CRITICAL]
 
 
 def _shares_of_categories(reference: Sequence[object], current: Sequence[object]) -> FloatArray:

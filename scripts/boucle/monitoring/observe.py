@@ -64,7 +64,7 @@ def observe(
         expected=scores(target, reference.held_out),
         complaint=_complaint(reference.held_out, labelled, limits),
         estimated_accuracy=estimated_accuracy(reference.held_out, served),
-        drift=_drift(reference, windows, settings, seed) if len(served) >= FEWEST_ROWS else None,
+        drift=_drift(version, reference, windows, settings, seed) if len(served) >= FEWEST_ROWS else None,
         data_quality=data_quality(reference.contract, [row.input for row in served]),
         predictions=distribution(target, [row.prediction for row in served]),
         labels=Labels(
@@ -149,7 +149,9 @@ def _answers(rows: Sequence[Row]) -> list[live_metric.Answer]:
     return [(row.target, row.prediction) for row in rows if row.target is not None]
 
 
-def _drift(reference: Reference, windows: Windows, settings: MonitoringSection, seed: int) -> Drift:
+def _drift(
+    version: str, reference: Reference, windows: Windows, settings: MonitoringSection, seed: int
+) -> Drift:
     known, served = ([row.input for row in rows] for rows in (reference.rows, windows.served))
     moves = drift.compare(known, served, seed)
     drifted = {move.column for move in moves if move.drifted(settings.effect)}
@@ -172,7 +174,7 @@ def _drift(reference: Reference, windows: Windows, settings: MonitoringSection, 
         target=_distance(
             [row.target for row in reference.rows], [row.target for row in windows.labelled], settings, seed
         ),
-        concept=_concept(reference.contract.target, windows.labelled),
+        concept=_concept(version, reference.contract.target, windows.labelled),
     )
 
 
@@ -205,7 +207,9 @@ def _distance(
     return Distance(size=move.size, p_value=move.p_value, drifted=move.drifted(settings.effect))
 
 
-def _concept(target: Target, labelled: Sequence[Row]) -> ConceptDrift | None:
+def _concept(version: str, target: Target, labelled: Sequence[Row]) -> ConceptDrift | None:
+    # Of one champion: a better successor changes the errors, too.
+    labelled = [row for row in labelled if row.model_version == version]
     if len(labelled) < FEWEST_ROWS:
         return None
     change = concept.change([_error(target, row) for row in labelled])
