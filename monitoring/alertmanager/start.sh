@@ -67,6 +67,10 @@ mkdir -p "$CONFIG"
 for file in "$here"/alertmanager.yml "$here"/templates/*.tmpl; do
   sed "$program" "$file" >"$CONFIG/${file##*/}"
 done
+if [ -n "$login" ]; then
+  # Alertmanager before 0.27 takes the end of the line for a part of the password: https://github.com/prometheus/alertmanager/issues/3549
+  (umask 077 && printf %s "$(cat "$SECRETS/smtp_password")" >"$CONFIG/smtp_password")
+fi
 if [ -n "$slack$mail" ]; then
   echo "alerts: a page goes to $PAGE_TO, a ticket to $TICKET_TO" >&2
 else
