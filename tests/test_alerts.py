@@ -146,6 +146,31 @@ def test_a_killed_api_is_told_to_slack_and_by_mail_and_so_is_its_return(home):
         assert "Over: The API does not answer" in part(mail.received[1], kind)
 
 
+def test_a_drift_is_told_to_slack_with_the_columns_that_moved_and_how_far(home):
+    moved = [{name: value * 3 for name, value in record.items()} for record in home.preparation.test_records]
+    with switched_on(home) as (environment, webhook, mail):
+        ports = {name: environment[name] for name in ("SERVING_PORT", "EXPORTER_PORT")}
+        with (
+            serving(home, port=int(ports["SERVING_PORT"])) as api,
+            process(["-m", "monitoring.exporter"], home.environment(**ports), home.folder / "exporter.log"),
+            monitoring(home, environment) as monitor,
+        ):
+            requests.post(f"{api}/predict/batch", json=moved, timeout=30).raise_for_status()
+
+            def told():
+                found = [
+                    one["attachments"][0] for one in webhook.posted if "DataDrift" in one["attachments"][0]["title"]
+                ]
+                return found and found[0]
+
+            message = wait_for(told, f"the message: {monitor.log}", 90)
+
+    assert message["title"] == "[TICKET] DataDrift: 100% of the columns have drifted"
+    assert sum(f"{column} moved by" in message["text"] for column in moved[0]) == 3
+    assert not [title for title in webhook.titles() if "JointDrift" in title]  # DataDrift says it in more detail
+    assert not [subject for subject in mail.subjects() if "DataDrift" in subject]  # a ticket
+
+
 def test_with_nothing_switched_on_it_starts_notifies_nobody_and_says_so(home):
     environment = environment_of(home)
 
@@ -226,13 +251,14 @@ def test_a_message_is_escaped_for_slack_and_for_html_and_links_the_runbook(home)
             "runbook_url": "docs/runbooks/X.md",
         }
         labels = {"alertname": "X", "severity": "page", "part": "data"}
-        monitor.post(*({"labels": {**labels, "column": column}, "annotations": annotations} for column in "ab"))
+        monitor.post(*({"labels": {**labels, "column": column}, "annotations": annotations} for column in "abcdefg"))
         wait_for(lambda: webhook.posted and mail.received, f"the messages: {monitor.log}")
 
     [attachment] = webhook.posted[0]["attachments"]
     assert attachment["title"] == '[PAGE] X: mean &lt;radius&gt; &amp; "area": 40% of it'
     assert "&lt;script&gt;" in attachment["text"]
-    assert attachment["text"].count("mean &lt;radius&gt;") == 2  # one message, both columns
+    assert attachment["text"].count("mean &lt;radius&gt;") == 5  # one message, and not a page for each column
+    assert "7 in all" in attachment["text"]
     assert "<https://git.example.org/us/boucle/blob/main?a=1&b=2/docs/runbooks/X.md|Runbook>" in attachment["text"]
     assert "<http://localhost:3000/dashboards|Grafana>" in attachment["text"]
     assert mail.subjects() == [f"[PAGE] X: {summary}"]
@@ -240,6 +266,7 @@ def test_a_message_is_escaped_for_slack_and_for_html_and_links_the_runbook(home)
     assert "<script>" not in html
     assert "mean &lt;radius&gt; &amp;" in html
     assert 'href="https://git.example.org/us/boucle/blob/main?a=1&amp;b=2/docs/runbooks/X.md"' in html
+    assert "7 in all" in html
     assert "ZgotmplZ" not in html  # what Go writes where it does not trust a value
     assert summary in part(mail.received[0], "text/plain")
 
