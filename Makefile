@@ -4,7 +4,7 @@ SHELL := /bin/bash
 UV_VERSION := 0.13.8
 PYTHON := $(shell command -v python3.11 || command -v python3)
 
-# A port: from the environment, else from .env, else the usual one. Docker Compose looks in the same order.
+# A port or another knob: from the environment, else from .env, else the usual one. Docker Compose looks in the same order.
 port = $(or $(shell sed -n 's/^$(1)=//p' .env 2>/dev/null),$(2))
 
 export BOUCLE_DATA ?= data
@@ -13,6 +13,11 @@ export WEBAPP_PORT ?= $(call port,WEBAPP_PORT,8081)
 export REPORTING_PORT ?= $(call port,REPORTING_PORT,8082)
 export EXPORTER_PORT ?= $(call port,EXPORTER_PORT,8083)
 export MLFLOW_PORT ?= $(call port,MLFLOW_PORT,5000)
+export PROMETHEUS_PORT ?= $(call port,PROMETHEUS_PORT,9090)
+export ALERTMANAGER_PORT ?= $(call port,ALERTMANAGER_PORT,9093)
+# Who hears of alerts: docs/alerts.md.
+ALERT_KNOBS := SLACK_CHANNEL ALERT_MAIL_TO ALERT_MAIL_FROM SMTP_SMARTHOST SMTP_USERNAME SMTP_REQUIRE_TLS REPOSITORY_URL
+$(foreach knob,$(ALERT_KNOBS),$(eval export $(knob) ?= $$(call port,$(knob),)))
 export SERVING_URL ?= http://127.0.0.1:$(SERVING_PORT)
 
 # One thread per linear-algebra call: two workers and a trainer share the cores better than their thread pools do.
@@ -70,6 +75,22 @@ demo: ready-to-run ## The same, then drive traffic through it: usual rows, late 
 report: $(INSTALLED) ## Have the Evidently reports written now, and say where they are
 	@boucle report
 
+.PHONY: monitor
+monitor: $(INSTALLED) ## Start Prometheus and Alertmanager beside `make run`; Ctrl-C stops both
+	@scripts/monitor.sh || test $$? -eq 130
+
+.PHONY: alerts
+alerts: ## Show what fires, and who hears of it
+	@scripts/alerts.sh list
+
+.PHONY: alert-test
+alert-test: ## Send a test alert to everybody who hears of pages
+	@scripts/alerts.sh test
+
+.PHONY: silence
+silence: ## Keep an alert quiet: ALERT=DataDrift FOR=2h COMMENT="why"
+	@scripts/alerts.sh silence "$(ALERT)" "$(or $(FOR),2h)" "$(or $(COMMENT),$(error COMMENT="why" is missing))"
+
 .PHONY: up
 up: ## Build and start the stack in Docker Compose; return when a prediction works
 	@scripts/up.sh
@@ -106,11 +127,13 @@ e2e: $(INSTALLED) system-packages ## Test the whole stack in Docker Compose, in 
 test: $(INSTALLED) system-packages ## Run every test that needs no Docker
 	pytest
 
-# What the tests and the benchmark need of Debian: a browser, a database server that they start by themselves, a load.
+# What the tests and the benchmark need of Debian: a browser, a load, servers that they start by themselves.
 .PHONY: system-packages
 system-packages:
 	@missing=$$(command -v chromium >/dev/null || echo chromium; \
 		command -v wrk >/dev/null || echo wrk; \
+		command -v prometheus >/dev/null || echo prometheus; \
+		command -v prometheus-alertmanager >/dev/null || echo prometheus-alertmanager; \
 		test -n "$(wildcard /usr/lib/postgresql/*/bin/initdb)" || echo postgresql); \
 	test -z "$$missing" || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
 		echo "installing for the tests:" $$missing && { apt-get update -qq && apt-get install -y -qq $$missing; } >/dev/null; } || \

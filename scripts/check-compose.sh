@@ -7,13 +7,16 @@ cd "$(dirname "$0")/.."
 mapfile -t dockerfiles < <(git ls-files -co --exclude-standard '*Dockerfile')
 hadolint "${dockerfiles[@]}"
 if command -v shellcheck >/dev/null; then
-  shellcheck scripts/*.sh .ci/run
+  shellcheck scripts/*.sh monitoring/*/*.sh .ci/run
 else
   echo "no shellcheck: shell scripts not linted (Debian: apt-get install shellcheck)"
 fi
 if command -v promtool >/dev/null && command -v amtool >/dev/null; then
-  promtool check config monitoring/prometheus/prometheus.yml
-  amtool check-config monitoring/alertmanager/alertmanager.yml
+  promtool check config monitoring/prometheus/{prometheus,laptop}.yml
+  promtool test rules monitoring/prometheus/tests/*.yml
+  configuration=$(mktemp -d)
+  trap 'rm -r "$configuration"' EXIT
+  ALERTMANAGER_CONFIG=$configuration monitoring/alertmanager/start.sh amtool check-config "$configuration/alertmanager.yml"
 else
   echo "no promtool and amtool: monitoring/ not validated"
 fi

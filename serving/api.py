@@ -1,6 +1,7 @@
 """`create_app()`: the one place where serving's parts are put together."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from serving.settings import Settings
 from serving.watcher import Watcher
 
 SETTLE_SECONDS = 0.1
+WEIGH_EVERY = 10  # times that it settles: once a second
 
 
 def create_app(settings: Settings | None = None, places: Places | None = None) -> FastAPI:
@@ -88,6 +90,8 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
 
 async def settle(tally: metrics.Tally) -> None:
     """Settle the tally again and again: the other workers' scrapes show what it brought to Prometheus."""
-    while True:
+    for number in itertools.count():
+        if number % WEIGH_EVERY == 0:
+            metrics.weigh()
         await asyncio.sleep(SETTLE_SECONDS)
         tally.settle()

@@ -61,7 +61,7 @@ def test_an_image_is_pinned(name):
     if "build" in SERVICES[name]:
         assert re.fullmatch(r"\$\{BOUCLE_IMAGES:-boucle\}/[\w-]+:\$\{BOUCLE_TAG:-local\}", image)
     else:
-        version = re.fullmatch(r"[\w/]+:\$\{\w+_VERSION:-([\w.-]+)\}", image)
+        version = re.fullmatch(r"[\w./-]+:\$\{\w+_VERSION:-([\w.-]+)\}", image)
         assert re.search(r"\d", version[1])
         assert version[1] != "latest"
 
@@ -69,7 +69,7 @@ def test_an_image_is_pinned(name):
 def test_prometheus_scrapes_services_that_there_are():
     scraped = yaml.safe_load((ROOT / "monitoring" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
     names = {name for job in scraped for sd in job.get("dns_sd_configs", []) for name in sd["names"]}
-    assert names == {"serving-api", "exporter"}
+    assert names == {"serving-api", "exporter", "node-exporter", "cadvisor"}
     assert names < set(SERVICES)
 
 

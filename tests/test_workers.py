@@ -25,10 +25,18 @@ def answer(url, record):
     return given.json()
 
 
-def predictions(url):
+def total(url, name):
+    """The sum of a metric over its labels."""
     text = requests.get(f"{url}/metrics", timeout=10).text
-    lines = [line for line in text.splitlines() if line.startswith("boucle_predictions_total{")]
+    lines = [line for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))]
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+
+def predictions(url):
+    timed = total(url, "boucle_prediction_seconds_count")
+    counted = total(url, "boucle_predictions_total")
+    assert timed == counted
+    return counted
 
 
 def test_workers_share_memory_add_up_their_metrics_and_agree_on_the_version(home):
@@ -59,6 +67,18 @@ def test_workers_share_memory_add_up_their_metrics_and_agree_on_the_version(home
         wait_for(lambda: not workers[0].is_running() or workers[0].status() == psutil.STATUS_ZOMBIE, "its end")
         workers_of(started.pid)
         assert predictions(url) == 300  # counters never go back
+
+        # The memory of those who live, without the one who died.
+        def weighed_right():
+            children = psutil.Process(started.pid).children()
+            alive = [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+            if len(alive) != WORKERS or workers[0] in alive:
+                return False
+            held = sum(worker.memory_info().rss for worker in alive)
+            return 0.9 < total(url, "boucle_process_resident_memory_bytes") / held < 1.1
+
+        wait_for(weighed_right, "the workers' memory", 20)
+        assert total(url, "boucle_memory_limit_bytes") <= psutil.virtual_memory().total
 
         home.artifacts.promote(second, "v1", "test", "test")
 

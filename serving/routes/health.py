@@ -27,4 +27,5 @@ async def readyz(parts: UsedParts) -> Health:
 async def prometheus_metrics(parts: UsedParts) -> Response:
     """All metrics of all workers, in Prometheus' text format."""
     parts.tally.settle()
-    return Response(await run_in_threadpool(metrics.exposition), media_type=CONTENT_TYPE_LATEST)
+    current = parts.live.current.name if parts.live.is_ready else None
+    return Response(await run_in_threadpool(metrics.exposition, current), media_type=CONTENT_TYPE_LATEST)

@@ -70,6 +70,6 @@ def _answer(predictor: Predictor, chunk: Chunk, row: int, chunks: Iterator[Chunk
     """The answers to a chunk, and the next one."""
     content, predicted, seconds = batch.answer(predictor, chunk, row)
     if predicted:
-        metrics.PREDICTION_SECONDS.observe(seconds)
+        metrics.PREDICTION_SECONDS.labels(predictor.name).observe(seconds)
         metrics.PREDICTIONS.labels(predictor.name).inc(predicted)
     return content, next(chunks, None)

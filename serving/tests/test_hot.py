@@ -143,7 +143,7 @@ def test_answers_of_the_fast_path_are_counted_and_timed(client, home):
         'boucle_http_requests_total{method="POST",route="/predict",status="200"}',
         'boucle_http_request_seconds_count{route="/predict"}',
         'boucle_predictions_total{model_version="v1"}',
-        "boucle_prediction_seconds_count",
+        'boucle_prediction_seconds_count{model_version="v1"}',
     ):
         assert sample(after, name) - sample(before, name) == 3
     bucket = 'boucle_http_request_seconds_bucket{le="+Inf",route="/predict"}'
