@@ -106,11 +106,13 @@ e2e: $(INSTALLED) system-packages ## Test the whole stack in Docker Compose, in 
 test: $(INSTALLED) system-packages ## Run every test that needs no Docker
 	pytest
 
-# What the tests and the benchmark need of Debian: a browser, a database server that they start by themselves, a load.
+# What the tests and the benchmark need of Debian: a browser, a load, servers that they start by themselves.
 .PHONY: system-packages
 system-packages:
 	@missing=$$(command -v chromium >/dev/null || echo chromium; \
 		command -v wrk >/dev/null || echo wrk; \
+		command -v prometheus >/dev/null || echo prometheus; \
+		command -v prometheus-node-exporter >/dev/null || echo prometheus-node-exporter; \
 		test -n "$(wildcard /usr/lib/postgresql/*/bin/initdb)" || echo postgresql); \
 	test -z "$$missing" || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
 		echo "installing for the tests:" $$missing && { apt-get update -qq && apt-get install -y -qq $$missing; } >/dev/null; } || \
@@ -133,14 +135,19 @@ bench-monitoring: $(INSTALLED) system-packages ## Measure what a look, a scrape 
 backtest: $(INSTALLED) ## Replay DATA=file through the loop and its rivals; OPTIONS="--target y"
 	boucle backtest $(if $(DATA),"$(DATA)") $(OPTIONS)
 
+.PHONY: dashboards
+dashboards: $(INSTALLED) ## Write Grafana's dashboards from scripts/dashboards
+	python -m scripts.dashboards
+
 .PHONY: check
-check: $(INSTALLED) ## Check format, lint, types, imports, the lock and the Compose files
+check: $(INSTALLED) ## Check format, lint, types, imports, the lock, the dashboards and the Compose files
 	ruff format --check .
 	ruff check .
 	mypy
 	lint-imports
 	uv lock --check
 	scripts/requirements.sh --check
+	python -m scripts.dashboards --check
 	scripts/check-compose.sh
 
 .PHONY: format
