@@ -134,6 +134,7 @@ system-packages:
 		command -v wrk >/dev/null || echo wrk; \
 		command -v prometheus >/dev/null || echo prometheus; \
 		command -v prometheus-alertmanager >/dev/null || echo prometheus-alertmanager; \
+		command -v prometheus-node-exporter >/dev/null || echo prometheus-node-exporter; \
 		test -n "$(wildcard /usr/lib/postgresql/*/bin/initdb)" || echo postgresql); \
 	test -z "$$missing" || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
 		echo "installing for the tests:" $$missing && { apt-get update -qq && apt-get install -y -qq $$missing; } >/dev/null; } || \
@@ -160,14 +161,19 @@ bench-drift: $(INSTALLED) ## Measure false alarms and delays of the drift verdic
 backtest: $(INSTALLED) ## Replay DATA=file through the loop and its rivals; OPTIONS="--target y"
 	boucle backtest $(if $(DATA),"$(DATA)") $(OPTIONS)
 
+.PHONY: dashboards
+dashboards: $(INSTALLED) ## Write Grafana's dashboards from scripts/dashboards
+	python -m scripts.dashboards
+
 .PHONY: check
-check: $(INSTALLED) ## Check format, lint, types, imports, the lock and the Compose files
+check: $(INSTALLED) ## Check format, lint, types, imports, the lock, the dashboards and the Compose files
 	ruff format --check .
 	ruff check .
 	mypy
 	lint-imports
 	uv lock --check
 	scripts/requirements.sh --check
+	python -m scripts.dashboards --check
 	scripts/check-compose.sh
 
 .PHONY: format

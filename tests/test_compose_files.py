@@ -1,5 +1,6 @@
 """What the prose says of the stack in Docker Compose is what the files say; no engine is needed."""
 
+import json
 import re
 
 import pytest
@@ -71,6 +72,14 @@ def test_prometheus_scrapes_services_that_there_are():
     names = {name for job in scraped for sd in job.get("dns_sd_configs", []) for name in sd["names"]}
     assert names == {"serving-api", "exporter", "node-exporter", "cadvisor"}
     assert names < set(SERVICES)
+
+
+def test_the_exporter_asks_services_that_there_are_at_the_ports_that_they_have():
+    asked = json.loads(SERVICES["exporter"]["environment"]["EXPORTER_PARTS"])
+
+    for name, url in asked.items():
+        assert url.startswith(f"http://{name}:{published(SERVICES[name])}/")
+    assert set(asked) == {"webapp", "reporting", "mlflow", "grafana"}
 
 
 def test_no_compose_file_or_dockerfile_knows_the_stand_in_engine():

@@ -1,6 +1,8 @@
 """The prose and the tree agree; what must not be there is not."""
 
+import json
 import re
+import subprocess
 
 import pytest
 
@@ -47,6 +49,16 @@ def test_each_process_of_make_run_is_a_part_with_a_port_or_a_worker():
     processes = set(re.findall(r"^(\w+):", (ROOT / "Procfile").read_text(), re.MULTILINE))
 
     assert processes == {*Ports().parts, "trainer", "ready"}
+
+
+def test_make_run_tells_the_exporter_where_the_parts_without_metrics_are():
+    line = re.search(r"^exporter: (.*) nice ", (ROOT / "Procfile").read_text(), re.MULTILINE).group(1)
+    parts = {name: part for name, part in Ports().parts.items() if name not in ("serving", "exporter")}
+    ports = {f"{name.upper()}_PORT": str(port) for name, (port, _) in parts.items()}
+
+    told = subprocess.run(["sh", "-c", f'{line} && echo "$EXPORTER_PARTS"'], env=ports, capture_output=True, check=True)
+
+    assert json.loads(told.stdout) == {name: f"http://127.0.0.1:{port}{path}" for name, (port, path) in parts.items()}
 
 
 def test_the_folder_mlflow_holds_no_python_since_the_library_owns_the_name():

@@ -13,6 +13,7 @@ from boucle.errors import BoucleError
 from boucle.monitoring.observer import Observer
 from boucle.store import open_store
 from monitoring.exporter.metrics import LoopCollector
+from monitoring.exporter.parts import Parts
 from monitoring.exporter.settings import Settings
 from monitoring.exporter.watch import Watch
 
@@ -28,14 +29,17 @@ def main() -> None:
     store = open_store(places.database, places.data, project.feedback.k)
     artifacts, registry = Artifacts(places.artifacts), CollectorRegistry()
     watch = Watch(Observer(project, places.data, artifacts, store), artifacts, settings.interval_seconds)
-    registry.register(LoopCollector(store, artifacts, places.data, watch))
+    parts = Parts({part: str(url) for part, url in settings.parts.items()}, settings.interval_seconds)
+    registry.register(LoopCollector(store, artifacts, places.data, watch, parts))
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     watch.start()
+    parts.start()
     server, _ = start_http_server(settings.port, settings.host, registry)
     stopping.wait()
     watch.stop()
+    parts.stop()
     server.shutdown()
 
 

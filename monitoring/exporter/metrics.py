@@ -16,6 +16,7 @@ from boucle.errors import BoucleError
 from boucle.monitoring.reports import last_report
 from boucle.store import Run, Store
 from monitoring.exporter.families import by_label, gauge, of_observation
+from monitoring.exporter.parts import Parts
 from monitoring.exporter.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -29,11 +30,12 @@ class LoopCollector(Collector):
     A source that does not answer gives no numbers, rather than old ones, and says so in `boucle_exporter_source_up`.
     """
 
-    def __init__(self, store: Store, artifacts: Artifacts, data: Path, watch: Watch) -> None:
+    def __init__(self, store: Store, artifacts: Artifacts, data: Path, watch: Watch, parts: Parts) -> None:
         self._store = store
         self._artifacts = artifacts
         self._data = data
         self._watch = watch
+        self._parts = parts
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: else the registry would read the store before it is up, to learn the names."""
@@ -59,6 +61,7 @@ class LoopCollector(Collector):
                 yield from metrics
         yield up
         yield from self._from_watch()
+        yield from self._from_parts()
         yield from self._from_disks()
 
     def _from_store(self) -> list[Metric]:
@@ -127,6 +130,14 @@ class LoopCollector(Collector):
         )
         if last.observation:
             yield from of_observation(last.observation)
+
+    def _from_parts(self) -> list[Metric]:
+        return by_label(
+            "boucle_part_up",
+            "Whether a part without metrics of its own answers its health check.",
+            ["part"],
+            {(part,): float(is_up) for part, is_up in self._parts.are_up.items()},
+        )
 
     def _from_disks(self) -> Iterator[Metric]:
         written = last_report(self._data)

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, HttpUrl
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -14,3 +14,4 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8083
     interval_seconds: Annotated[float, Field(gt=0)] = 10.0
+    parts: dict[str, HttpUrl] = Field(default={}, description="Parts without metrics of their own, and their health.")

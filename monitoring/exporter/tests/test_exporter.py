@@ -1,5 +1,8 @@
 """What Prometheus reads: real numbers of a real store, and silence rather than old numbers."""
 
+import socket
+import threading
+
 import pytest
 import requests
 from prometheus_client import CollectorRegistry, generate_latest
@@ -11,17 +14,20 @@ from boucle.monitoring.observer import Observer
 from boucle.store import Feedback
 from monitoring.exporter.families import MOST_COLUMNS, of_drift
 from monitoring.exporter.metrics import LoopCollector
+from monitoring.exporter.parts import Parts
 from monitoring.exporter.watch import Watch
-from tests.support import free_port, process, wait_for
+from tests.support import answers, free_port, process, wait_for
 
 
 def watch(home):
     return Watch(Observer(home.project, home.places.data, home.artifacts, home.store), home.artifacts, 60)
 
 
-def scrape(home, watching=None):
+def scrape(home, watching=None, parts=None):
     registry = CollectorRegistry()
-    registry.register(LoopCollector(home.store, home.artifacts, home.places.data, watching or watch(home)))
+    registry.register(
+        LoopCollector(home.store, home.artifacts, home.places.data, watching or watch(home), parts or Parts({}, 60))
+    )
     return parse(generate_latest(registry).decode())
 
 
@@ -84,7 +90,7 @@ def test_a_source_that_is_away_gives_no_old_numbers_and_is_named(home):
         feedback = runs = Away()
 
     registry = CollectorRegistry()
-    registry.register(LoopCollector(Store(), home.artifacts, home.places.data, watch(home)))
+    registry.register(LoopCollector(Store(), home.artifacts, home.places.data, watch(home), Parts({}, 60)))
     numbers = parse(generate_latest(registry).decode())
 
     assert numbers["boucle_exporter_source_up", (("source", "store"),)] == 0
@@ -196,3 +202,25 @@ def test_a_look_that_failed_leaves_the_last_one_and_its_age_tells(fed):
     assert watching.last.observation == before.observation
     assert watching.last.at == before.at
     assert watching.last.is_intact is False
+
+
+def test_a_part_that_does_not_answer_is_down_until_it_does(home):
+    port = free_port()
+    parts = Parts({"webapp": f"http://127.0.0.1:{port}/"}, 60)
+
+    parts.ask()
+    assert scrape(home, parts=parts)["boucle_part_up", (("part", "webapp"),)] == 0
+
+    with process(["-m", "http.server", str(port), "--bind", "127.0.0.1"], home.environment(), home.folder / "http.log"):
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/"), "the part")
+        parts.ask()
+        assert scrape(home, parts=parts)["boucle_part_up", (("part", "webapp"),)] == 1
+
+
+def test_a_part_that_speaks_no_http_is_down(home):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=lambda: listening.accept()[0].sendall(b"SSH-2.0\r\n\r\n")).start()
+        parts = Parts({"webapp": f"http://127.0.0.1:{listening.getsockname()[1]}/"}, 60)
+        parts.ask()
+
+    assert parts.are_up == {"webapp": False}
