@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from boucle.arrays import FloatArray
 
 PERMUTATIONS = 399
-# Chance that any column of one window seems to have moved when none has: the promise. Half of it decides, so that what is
-# measured on a thousand windows stays below it, too; of 399 permutations at most one may then do as well as the truth.
+# Chance that any column of one window seems to have moved when none has: the promise. Half of it decides, so that what
+# is measured on a thousand windows stays below it, too.
 LEVEL = 0.01
 CRITICAL = LEVEL / 2
 

@@ -149,9 +149,7 @@ def _answers(rows: Sequence[Row]) -> list[live_metric.Answer]:
     return [(row.target, row.prediction) for row in rows if row.target is not None]
 
 
-def _drift(
-    version: str, reference: Reference, windows: Windows, settings: MonitoringSection, seed: int
-) -> Drift:
+def _drift(version: str, reference: Reference, windows: Windows, settings: MonitoringSection, seed: int) -> Drift:
     known, served = ([row.input for row in rows] for rows in (reference.rows, windows.served))
     moves = drift.compare(known, served, seed)
     drifted = {move.column for move in moves if move.drifted(settings.effect)}
