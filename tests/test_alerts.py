@@ -260,7 +260,7 @@ def test_a_message_is_escaped_for_slack_and_for_html_and_links_the_runbook(home)
     assert attachment["text"].count("mean &lt;radius&gt;") == 5  # one message, and not a page for each column
     assert "7 in all" in attachment["text"]
     assert "<https://git.example.org/us/boucle/blob/main?a=1&b=2/docs/runbooks/X.md|Runbook>" in attachment["text"]
-    assert "<http://localhost:3000/dashboards|Grafana>" in attachment["text"]
+    assert "<http://localhost:3000/d/boucle-stack|Grafana>" in attachment["text"]
     assert mail.subjects() == [f"[PAGE] X: {summary}"]
     html = part(mail.received[0], "text/html")
     assert "<script>" not in html
