@@ -24,7 +24,7 @@ def dashboard(*, is_quantity: bool) -> DashboardModel:
 
 
 def _panels(*, is_quantity: bool) -> list[DashboardPanelPlot]:
-    share = _metric("DriftedColumnsCount", "share drifted", value_type="share")
+    share = _metric("DriftShare", "share drifted")
     rows = _metric("RowCount", "rows")
     latest, histories = _of_quantities() if is_quantity else _of_classes()
     return [

@@ -21,6 +21,7 @@ from reporting.window import PREDICTION, TARGET
 METHOD = "boucle"
 
 _sizes: dict[str, tuple[float, bool]] = {}
+_shares: list[float] = []
 
 
 @contextmanager
@@ -32,14 +33,37 @@ def shown(drift: dict[str, Any]) -> Iterator[None]:
     for name, of in ((PREDICTION, drift["prediction"]), (TARGET, drift["target"])):
         if of:
             _sizes[name] = of["size"], of["drifted"]
+    _shares.append(drift["share"])
     try:
         yield
     finally:
         _sizes.clear()
+        _shares.clear()
 
 
 def _seen(_: pd.Series, current: pd.Series, __: str, ___: float) -> tuple[float, bool]:
     return _sizes[str(current.name)]
+
+
+class DriftShare(SingleValueMetric):
+    """The share of all columns that drifted, also of those that a report leaves out; its history is one line.
+
+    Evidently's own count begins a new line whenever the columns, or only their order, change.
+    """
+
+
+class DriftShareCalculation(SingleValueCalculation[DriftShare]):
+    """Found by Evidently through its type parameter."""
+
+    def display_name(self) -> str:
+        return "Share of drifted columns"
+
+    def calculate(self, context: Context, current_data: Dataset, reference_data: Dataset | None) -> SingleValue:
+        result = self.result(_shares[-1])
+        result.widget = [
+            counter(title=self.display_name(), counters=[CounterData("of all columns", f"{_shares[-1]:.0%}")])
+        ]
+        return result
 
 
 class TargetDrift(SingleValueMetric):

@@ -20,7 +20,7 @@ from evidently.metrics import (
 )
 from evidently.presets import DataDriftPreset
 
-from reporting.drift import METHOD, TargetDrift, shown
+from reporting.drift import METHOD, DriftShare, TargetDrift, shown
 from reporting.scores import CLASS_SCORES, QUANTITY_SCORES, Confusion, Score
 from reporting.window import PREDICTION, TARGET, Window
 
@@ -39,12 +39,13 @@ def snapshots(window: Window, now: datetime) -> list[Snapshot]:
 def drift_report(window: Window, now: datetime) -> Snapshot:
     """The served rows against the reference: every column, and the predictions."""
     drift = window.observation["drift"]
-    columns = list(dict.fromkeys(column["column"] for column in drift["columns"]))[:MOST_COLUMNS]
+    farthest = list(dict.fromkeys(column["column"] for column in drift["columns"]))[:MOST_COLUMNS]
+    columns = [name for name in window.features if name in farthest]
     preset = DataDriftPreset(
         columns=columns, method=METHOD, threshold=drift["effect"], drift_share=drift["share_limit"]
     )
     # Only drift is a verdict: the tests that Evidently would add for the row count compare it with the reference.
-    metrics = [preset, RowCount(tests=[])]
+    metrics = [preset, DriftShare(), RowCount(tests=[])]
     if drift["prediction"]:
         metrics.insert(1, ValueDrift(column=PREDICTION, method=METHOD, threshold=drift["effect"]))
     with shown(drift):

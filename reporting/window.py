@@ -36,8 +36,8 @@ class Window:
 
     @property
     def features(self) -> list[str]:
-        """All columns of the data."""
-        return [*self.numbers, *self.categories]
+        """All columns of the data, in its order."""
+        return [name for name in self.reference.columns if name not in (TARGET, PREDICTION)]
 
 
 def read_window(data: Path) -> Window:
@@ -59,7 +59,7 @@ def read_window(data: Path) -> Window:
     texts = [name for name, kind in kinds.items() if kind != "number"]
 
     def rows(name: str) -> pd.DataFrame:
-        return _read(data / FOLDER / f"{name}.csv", list(kinds), [*numbers, *(answers if is_quantity else [])])
+        return _read(data / FOLDER / f"{name}.csv", [*numbers, *(answers if is_quantity else [])])
 
     return Window(
         observation,
@@ -73,9 +73,10 @@ def read_window(data: Path) -> Window:
     )
 
 
-def _read(path: Path, features: list[str], numbers: list[str]) -> pd.DataFrame:
-    columns = [*features, TARGET, PREDICTION]
+def _read(path: Path, numbers: list[str]) -> pd.DataFrame:
     # Only the empty cell is missing: a category may be called NA.
-    frame = pd.read_csv(path, usecols=columns, dtype=str, keep_default_na=False)[columns]
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    about = [name for name in frame if name.startswith("boucle.") and name not in (TARGET, PREDICTION)]
+    frame = frame.drop(columns=about)
     frame = frame.where(frame != "")
     return frame.assign(**{name: frame[name].astype(float) for name in numbers})

@@ -155,3 +155,20 @@ def test_a_snapshot_that_could_not_be_written_whole_is_not_there(
         reporter.refresh()
 
     assert snapshots(settings) == []
+
+
+def test_the_history_of_a_number_is_one_line(settings: Settings) -> None:
+    reporter = Reporter(settings)
+    reporter.refresh()
+    for shift in (1, -1):
+        write(settings.data, made_up(100, shift=shift, seed=4))
+        reporter.refresh()
+
+    contents = [json.loads(path.read_text()) for path in snapshots(settings)]
+    drifts = [content for content in contents if content["tags"] == ["drift"]]
+    results = [
+        {one["metric_value_location"]["metric"]["metric_id"] for one in drift["metric_results"].values()}
+        for drift in drifts
+    ]
+
+    assert results[0] == results[1] == results[2]

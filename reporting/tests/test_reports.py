@@ -56,6 +56,7 @@ def test_drift_is_the_one_that_every_display_shows(tmp_path: Path) -> None:
     found = of(tmp_path)
 
     assert found["DriftedColumnsCount", ""] == {"count": len(NUMBERS), "share": pytest.approx(0.8)}
+    assert found["DriftShare", ""] == pytest.approx(0.8)
     assert seen.drift is not None
     for column in seen.drift.columns:
         assert found["ValueDrift", column.column] == pytest.approx(column.size)
