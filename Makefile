@@ -19,6 +19,9 @@ export ALERTMANAGER_PORT ?= $(call port,ALERTMANAGER_PORT,9093)
 ALERT_KNOBS := SLACK_CHANNEL ALERT_MAIL_TO ALERT_MAIL_FROM SMTP_SMARTHOST SMTP_USERNAME SMTP_REQUIRE_TLS REPOSITORY_URL
 $(foreach knob,$(ALERT_KNOBS),$(eval export $(knob) ?= $$(call port,$(knob),)))
 export SERVING_URL ?= http://127.0.0.1:$(SERVING_PORT)
+# What the webapp's Monitoring page links to: PROMETHEUS_URL and GRAFANA_URL too, where they run.
+export REPORTING_URL ?= http://localhost:$(REPORTING_PORT)
+export MLFLOW_URL ?= http://localhost:$(MLFLOW_PORT)
 
 # One thread per linear-algebra call: two workers and a trainer share the cores better than their thread pools do.
 export OMP_NUM_THREADS ?= 1

@@ -110,8 +110,9 @@ class ApiClient:
         response = self._call("GET", f"/models/{quote(version, safe='')}", read_seconds=STATUS_SECONDS)
         return self._parse(ModelCard, response).model_card
 
-    def monitoring(self) -> Monitoring:
-        return self._parse(Monitoring, self._call("GET", "/monitoring"))
+    def monitoring(self, columns: int) -> Monitoring:
+        """The last observation whole, and of the history that many columns: those that moved farthest."""
+        return self._parse(Monitoring, self._call("GET", f"/monitoring?columns={columns}"))
 
     def latency(self) -> Reading:
         """How long predictions took, as serving has counted so far."""

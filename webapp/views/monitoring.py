@@ -70,7 +70,7 @@ def _reachable(url: str) -> str:
 def _show_live(api: ApiClient, schema: Schema) -> None:
     readings: Readings = st.session_state.setdefault("latency_readings", Readings())
     try:
-        monitoring = api.monitoring()
+        monitoring = api.monitoring(monitoring_charts.MOST_COLUMNS)
         readings.add(api.latency())
     except (ApiDown, ApiProblem) as error:
         if isinstance(error, ApiProblem):
