@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from webapp.answers import number_text
 from webapp.latency import Latency
 from webapp.learning import is_error
 from webapp.production import Drift, Labels, Observation
@@ -43,11 +42,15 @@ def vitals(seen: Observation, metric: str, latency: Latency | None) -> Sequence[
 
 
 def duration(seconds: float) -> str:
-    """``0.4 ms``, ``12 ms``, ``3.2 s``, ``5 min``, ``2.5 h``, ``3 days``: two digits, in the unit that fits."""
-    for unit, length in (("days", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
-        if seconds >= length * (2 if unit == "days" else 1):
-            return f"{number_text(seconds / length, 2)} {unit}"
-    return f"{number_text(seconds * 1_000, 2)} ms"
+    """``0.4 ms``, ``120 ms``, ``3.2 s``, ``5 min``, ``2.5 h``, ``3 days``: in the unit that fits."""
+    for unit, length in (("days", 2 * 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if seconds >= length:
+            return f"{_two_digits(seconds / (86_400 if unit == 'days' else length))} {unit}"
+    return f"{_two_digits(seconds * 1_000)} ms"
+
+
+def _two_digits(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def _quality(seen: Observation, metric: str) -> Vital:
@@ -120,8 +123,10 @@ def _labels(labels: Labels, served: int, labelled: int) -> Vital:
     if not labelled:
         state: State = "warning" if served >= FEWEST_ROWS else "unknown"
         return Vital(name, value, state, "none came", "no quality can be told without")
-    delay = f"after {duration(median)}" + (f", slowest {duration(slow)}" if slow else "") if median is not None else ""
-    return Vital(name, value, "ok", "coming", delay or "clients bring data of their own")
+    delay = f"half within {duration(median)}" if median is not None else "clients bring data of their own"
+    if slow is not None:
+        delay += f", 95% within {duration(slow)}"
+    return Vital(name, value, "ok", "coming", delay)
 
 
 def _latency(latency: Latency | None) -> Vital:

@@ -49,7 +49,7 @@ def show(api: ApiClient, schema: Schema, links: Mapping[str, str] | None = None)
 
 def _offer_report(api: ApiClient) -> None:
     icon = ":material/lab_profile:"
-    if st.button("Make a report now", key="make_report", icon=icon, help="Evidently's; it is there in half a minute"):
+    if st.button("Make a report now", key="make_report", icon=icon):
         try:
             api.request_report()
         except (ApiDown, ApiProblem) as error:
