@@ -94,6 +94,10 @@ alert-test: ## Send a test alert to everybody who hears of pages
 silence: ## Keep an alert quiet: ALERT=DataDrift FOR=2h COMMENT="why"
 	@scripts/alerts.sh silence "$(ALERT)" "$(or $(FOR),2h)" "$(or $(COMMENT),$(error COMMENT="why" is missing))"
 
+.PHONY: diagnose
+diagnose: $(INSTALLED) ## Write a page on what is wrong in production, since when, and what to do; OPTIONS="--out folder"
+	@boucle diagnose $(OPTIONS)
+
 .PHONY: up
 up: ## Build and start the stack in Docker Compose; return when a prediction works
 	@scripts/up.sh
@@ -187,4 +191,4 @@ format: $(INSTALLED) ## Format the code, and mend what the linter can
 .PHONY: clean
 clean: ## Forget data, artifacts and what the tests left; the environment stays
 	find data artifacts -mindepth 1 ! -name README.md -delete
-	rm -rf screenshots backtest bench .bench/run .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf screenshots backtest diagnosis bench .bench/run .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

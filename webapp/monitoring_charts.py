@@ -114,11 +114,7 @@ def drift(points: Sequence[Point], effect: float | None) -> Chart:
         axis=alt.Axis(labelLimit=170, labelOverlap=False, ticks=False, domain=False),
         scale=alt.Scale(paddingInner=0.12),
     )
-    tooltip = [
-        "column:N",
-        alt.Tooltip("size:Q", title="moved by", format=",.2f"),
-        _at(),
-    ]
+    tooltip = [alt.Tooltip("column:N"), alt.Tooltip("size:Q", title="moved by", format=",.2f"), _at()]
     color = alt.Color("size:Q", scale=scale, legend=legend)
     base = alt.Chart(table).encode(x=_time(points), y=y, color=color, tooltip=tooltip)
     return alt.layer(base.mark_rect().encode(x2="end:T")).properties(height=74 + 19 * len(columns))

@@ -1,0 +1,168 @@
+"""The plots of a diagnosis, as SVG that stands in the page itself."""
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from boucle.arrays import FloatArray, IndexArray
+from boucle.contract import Cell, Classes
+from boucle.drift.moves import are_categories
+from boucle.monitoring.diagnosis import Evidence, MovedColumn
+from boucle.monitoring.windows import Row
+
+ACCENT, INK, SOFT, PALE, RED = "#0f766e", "#1e293b", "#64748b", "#cbd5e1", "#b91c1c"
+BINS = 24
+MOST_CATEGORIES = 8
+LONGEST_NAME = 14
+# Rows that are averaged into one point of a line, and points of a line.
+AROUND, MOST_POINTS = 25, 400
+SETTINGS: dict[Any, Any] = {  # Any: matplotlib lists its settings as literals
+    "svg.fonttype": "none",  # letters stay letters: small, and found by the browser's search
+    "svg.hashsalt": "boucle",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.parse_math": False,  # a category may be called $x$
+    "axes.edgecolor": PALE,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+}
+
+
+def quality(evidence: Evidence) -> str:
+    """How right the answers were, row by row, with the versions that gave them; empty with too few labels."""
+    rows = evidence.rows.labelled
+    if len(rows) < 2 * AROUND:
+        return ""
+    is_share = isinstance(evidence.contract.target, Classes)
+    expected = _mean_score(evidence.reference.held_out, is_share)
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(9.2, 2.5), layout="constrained")
+        axes = figure.add_subplot()
+        numbers = np.array([row.row or 0 for row in rows])
+        _line(axes, numbers, _smooth(_scores(rows, is_share)), ACCENT)
+        axes.axhline(expected, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+        axes.text(1, expected, "expected ", transform=axes.get_yaxis_transform(), ha="right", va="bottom", color=INK)
+        for place, (before, after) in enumerate(pairwise(rows), 1):
+            if before.model_version != after.model_version:
+                _upright(axes, numbers[place], after.model_version, SOFT)
+        axes.set_xlabel("feedback row", color=SOFT)
+        axes.set_ylabel("share right" if is_share else "absolute error", color=SOFT)
+        return _svg(figure, axes)
+
+
+def column(moved: MovedColumn, evidence: Evidence) -> str:
+    """The column's distribution in the reference and now; and its way there, row by row."""
+    name, window = moved.drift.column, evidence.observation.served.rows
+    known = [row.input[name] for row in evidence.reference.rows]
+    served = [row.input[name] for row in evidence.rows.served]
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(9.2, 2.1), layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=[4, 5])
+        _distributions(left, known, served[-window:])
+        _course(right, known, served)
+        if moved.onset and not moved.onset.is_older:
+            label = f"row {moved.onset.row}" if moved.onset.row else "here"
+            _upright(right, moved.onset.position, label, RED)
+        return _svg(figure, left, right)
+
+
+def _distributions(axes: Axes, known: Sequence[Cell], now: Sequence[Cell]) -> None:
+    if are_categories([value for value in (*known, *now) if value is not None]):
+        _bars(axes, known, now)
+        return
+    before, after = _numbers(known), _numbers(now)
+    both = np.concatenate([before, after])
+    edges = np.histogram_bin_edges(np.clip(both, *np.quantile(both, [0.005, 0.995])), BINS)
+    for values, style in ((before, {"color": PALE}), (after, {"color": ACCENT, "histtype": "step", "linewidth": 1.8})):
+        weights = np.full(len(values), 1 / max(1, len(values)))
+        axes.hist(np.clip(values, edges[0], edges[-1]), edges.tolist(), weights=weights, **style)
+    axes.set_yticks([])
+
+
+def _bars(axes: Axes, known: Sequence[Cell], now: Sequence[Cell]) -> None:
+    counts = [Counter("missing" if value is None else str(value) for value in side) for side in (known, now)]
+    shares = [{name: count / max(1, counted.total()) for name, count in counted.items()} for counted in counts]
+    names = sorted({*shares[0], *shares[1]}, key=lambda name: -max(share.get(name, 0.0) for share in shares))
+    names = names[:MOST_CATEGORIES]
+    places = np.arange(len(names))
+    for share, offset, color in ((shares[0], -0.2, PALE), (shares[1], 0.2, ACCENT)):
+        axes.bar(places + offset, [share.get(name, 0.0) for name in names], 0.38, color=color)
+    axes.set_xticks(places, [name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…" for name in names])
+    axes.tick_params(axis="x", rotation=20 if len(names) > 4 else 0)
+    axes.set_yticks([])
+
+
+def _course(axes: Axes, known: Sequence[Cell], served: Sequence[Cell]) -> None:
+    """A number's running median in the reference's middle nine tenths; a category's, the share of its commonest."""
+    present = [value for value in known if value is not None]
+    if are_categories(present) or not present or any(isinstance(value, str | bool) for value in served):
+        usual = Counter(present).most_common(1)[0][0] if present else None
+        values = np.array([float(value == usual) for value in served])
+        axes.axhline(
+            float(np.mean([value == usual for value in known])), color=SOFT, linestyle=(0, (4, 3)), linewidth=1
+        )
+        axes.set_ylabel(f"share of {str(usual)[:LONGEST_NAME]}", color=SOFT)
+        _line(axes, np.arange(len(values)), _smooth(values), ACCENT)
+    else:
+        low, middle, high = np.quantile(_numbers(known), [0.05, 0.5, 0.95])
+        axes.axhspan(low, high, color="#eef2f6", zorder=0)
+        axes.axhline(middle, color=SOFT, linestyle=(0, (4, 3)), linewidth=1)
+        values = np.array([np.nan if value is None else value for value in served], dtype=np.float64)
+        _line(axes, np.arange(len(values)), _running_median(values), ACCENT)
+    axes.set_xlabel("prediction, oldest first", color=SOFT)
+
+
+def _line(axes: Axes, x: FloatArray | IndexArray, y: FloatArray, color: str) -> None:
+    step = max(1, len(x) // MOST_POINTS)
+    axes.plot(x[::step], y[::step], color=color, linewidth=1.6)
+
+
+def _upright(axes: Axes, x: float, label: str, color: str) -> None:
+    axes.axvline(x, color=color, linewidth=1.2)
+    axes.annotate(label, (x, 1), (3, -9), axes.get_xaxis_transform(), "offset points", color=color)
+
+
+def _smooth(values: FloatArray) -> FloatArray:
+    """The mean of the values around each."""
+    kernel = np.ones(min(2 * AROUND, len(values)))
+    smoothed: FloatArray = np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
+    return smoothed
+
+
+def _running_median(values: FloatArray) -> FloatArray:
+    half = AROUND // 2
+    parts = [values[max(0, place - half) : place + half + 1] for place in range(len(values))]
+    return np.array([np.nanmedian(part) if np.isfinite(part).any() else np.nan for part in parts])
+
+
+def _scores(rows: Sequence[Row], is_share: bool) -> FloatArray:
+    if is_share:
+        return np.array([float(row.prediction == row.target) for row in rows])
+    return np.array([abs(float(row.prediction) - float(row.target or 0.0)) for row in rows])
+
+
+def _mean_score(rows: Sequence[Row], is_share: bool) -> float:
+    return float(_scores(rows, is_share).mean()) if rows else float("nan")
+
+
+def _numbers(values: Sequence[Cell]) -> FloatArray:
+    return np.array([value for value in values if value is not None], dtype=np.float64)
+
+
+def _svg(figure: Figure, *every: Axes) -> str:
+    for axes in every:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(length=0)
+    picture = io.StringIO()
+    FigureCanvasSVG(figure)
+    figure.savefig(picture, format="svg", metadata={"Date": None})
+    text = picture.getvalue()
+    return text[text.index("<svg") :]
