@@ -26,7 +26,8 @@ TOGETHER = 25
 class Evidence:
     """What a diagnosis is made of; ``rows`` reach back beyond the observation's windows.
 
-    ``held_out`` is the project's metric of each version on rows that it never saw, as far as it is known.
+    ``runs`` are the last ones, newest first, without those that were merged into another. ``held_out`` is the project's
+    metric of each version on rows that it never saw, as far as it is known.
     """
 
     project: str
@@ -117,7 +118,9 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     )
     lost = [one for one in compared if one.loss > 0][:MOST_SEGMENTS]
     found = _findings(evidence, moved, lost)
-    return Diagnosis(evidence, found, _advice(evidence, moved, found), moved, lost, len(compared), _versions(evidence))
+    return Diagnosis(
+        evidence, found, _advice(evidence, moved, lost, found), moved, lost, len(compared), _versions(evidence)
+    )
 
 
 def _drifted(seen: Observation) -> list[ColumnDrift]:
@@ -210,11 +213,11 @@ def _drift_findings(seen: Observation, moved: Sequence[MovedColumn]) -> list[Fin
             ]
         return []
     columns = len({one.column for one in seen.drift.columns})
-    listed = ", ".join(f"{name} by {_size(name, moved)}" for name in names[:3])
+    sizes = [f"{name} by {_size(name, moved)}" for name in names[:3]]
+    sizes[0] += " standard deviations"
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    since = _since(moved)
-    text = f"{len(names)} of {columns} columns have moved: {listed}{more} standard deviations{since}."
-    return [Finding(text, is_bad=True)]
+    have = "columns has" if len(names) == 1 else "columns have"
+    return [Finding(f"{len(names)} of {columns} {have} moved{_since(moved)}: {', '.join(sizes)}{more}.")]
 
 
 def _size(name: str, moved: Sequence[MovedColumn]) -> str:
@@ -222,13 +225,14 @@ def _size(name: str, moved: Sequence[MovedColumn]) -> str:
 
 
 def _since(moved: Sequence[MovedColumn]) -> str:
-    first = min((one.onset for one in moved if one.onset), key=lambda one: one.position, default=None)
-    if first is None:
+    """Since when the farthest column has been away, of those of which it is known."""
+    found = next((one.onset for one in moved if one.onset), None)
+    if found is None:
         return ""
-    if first.is_older:
-        return ", since before the rows that were looked at"
-    row = f"feedback row {first.row}" if first.row else f"prediction {first.position + 1} of those looked at"
-    return f", since {row} ({_clock(first.at)})"
+    if found.is_older:
+        return " since before the rows that were looked at"
+    row = f"feedback row {found.row}" if found.row else f"prediction {found.position + 1} of those looked at"
+    return f" since {row} ({_clock(found.at)})"
 
 
 def _estimate_findings(seen: Observation) -> list[Finding]:
@@ -286,24 +290,31 @@ def _other_findings(seen: Observation) -> list[Finding]:
 
 
 def _training_findings(runs: Sequence[Run]) -> list[Finding]:
-    own = [run for run in runs if run.state != "coalesced"]
-    if own and own[0].state == "failed":
-        return [Finding(f"Training run {own[0].id} failed: {own[0].reason or 'no reason given'}.")]
+    if runs and runs[0].state == "failed":
+        return [Finding(f"Training run {runs[0].id} failed: {runs[0].reason or 'no reason given'}.")]
     return []
 
 
-def _advice(evidence: Evidence, moved: Sequence[MovedColumn], found: Sequence[Finding]) -> list[str]:
+def _advice(
+    evidence: Evidence, moved: Sequence[MovedColumn], lost: Sequence[Segment], found: Sequence[Finding]
+) -> list[str]:
     """Two to four sentences, by rule."""
     if not any(one.is_bad for one in found):
-        return ["Nothing needs to be done.", "The page can be made again at any time: `make diagnose`."]
-    advice = [*_cause(moved), *_training_advice(evidence), *_data_advice(evidence)]
-    if moved and not evidence.observation.complaint:
+        return ["Nothing needs to be done.", "This page can be made again at any time: make diagnose."]
+    is_worse = _is_worse(evidence.observation, lost)
+    advice = [*_cause(moved), *_data_advice(evidence), *(_training_advice(evidence) if is_worse else [])]
+    if moved and not is_worse:
         advice.append(
-            "The answers are not known to be worse: if the new population is there to stay, `make prepare` "
-            "makes it the reference."
+            "The answers are not known to be worse: if the new population is there to stay, make prepare "
+            "turns it into the reference."
         )
-    advice.append("Look again after the next labels: `make diagnose`.")
-    return advice[:4] if len(advice) > 4 else advice
+    return [*advice[:3], "Look again after the next labels: make diagnose."]
+
+
+def _is_worse(seen: Observation, lost: Sequence[Segment]) -> bool:
+    concept = seen.drift.concept if seen.drift else None
+    has_more_errors = bool(concept and concept.changed and (concept.after or 0.0) > (concept.before or 0.0))
+    return bool(seen.complaint) or has_more_errors or any(one.is_sure for one in lost)
 
 
 def _cause(moved: Sequence[MovedColumn]) -> list[str]:
@@ -313,20 +324,16 @@ def _cause(moved: Sequence[MovedColumn]) -> list[str]:
         return []
     places = [where.position for _, where in found]
     listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    when = _clock(min((where for _, where in found), key=lambda one: one.position).at)
+    when = _clock(found[0][1].at)
     if len(names) > 1 and max(places) - min(places) <= TOGETHER:
-        return [f"{listed} moved together at {when}: look for one cause, such as a device, a unit or a release."]
+        return [f"Look for one cause, such as a device, a unit or a release, at {when}: {listed} moved together."]
     return [f"Ask whoever sends {listed} what changed at {when}."]
 
 
 def _training_advice(evidence: Evidence) -> list[str]:
-    seen = evidence.observation
-    if not seen.complaint:
-        return []
-    if not _drifted(seen):
+    if not _drifted(evidence.observation):
         return ["The inputs are as before, the truth is not: check a few labels by hand, then retrain."]
-    own = [run for run in evidence.runs if run.state != "coalesced"]
-    last = own[0] if own else None
+    last = evidence.runs[0] if evidence.runs else None
     if last and last.state in ("requested", "running"):
         return [f"Training run {last.id} is under way: wait for its verdict."]
     if last and last.verdict == "promoted":

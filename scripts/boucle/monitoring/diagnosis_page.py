@@ -10,6 +10,9 @@ from boucle.contract import Classes
 from boucle.monitoring import plots
 from boucle.monitoring.diagnosis import MOST_DRAWN, Diagnosis
 
+# Of the columns that moved; the others are folded away.
+MOST_SHOWN = 10
+
 
 def render(diagnosis: Diagnosis) -> str:
     """The page; every text that comes from data is escaped."""
@@ -25,6 +28,7 @@ def render(diagnosis: Diagnosis) -> str:
         seen=evidence.observation,
         has_classes=isinstance(evidence.contract.target, Classes),
         metric=evidence.metric.replace("_", " ") if "_" in evidence.metric else evidence.metric.upper(),
+        most_shown=MOST_SHOWN,
         # Escaped by matplotlib where it writes them.
         quality_plot=Markup(plots.quality(evidence)),  # noqa: S704
         drawn=[(one, Markup(plots.column(one, evidence))) for one in diagnosis.moved[:MOST_DRAWN]],  # noqa: S704

@@ -18,7 +18,8 @@ from boucle.store import Store
 # So many rows are looked back on for an onset; fewer of a wide table, whose cells cost memory.
 MOST_ROWS, MOST_CELLS = 5_000, 2_000_000
 MOST_POINTS = 1_000
-MOST_RUNS = 8
+# Most of them may have been merged into another.
+MOST_RUNS, MOST_READ = 8, 100
 
 
 def gather(project: Project, data: Path, artifacts: Artifacts, store: Store, now: datetime) -> Evidence:
@@ -48,7 +49,7 @@ def gather(project: Project, data: Path, artifacts: Artifacts, store: Store, now
         labelled=newest.labelled,
         observation=seen,
         history=[Point.model_validate_json(point) for point in store.observations.points(MOST_POINTS)],
-        runs=store.runs.newest(MOST_RUNS),
+        runs=[run for run in store.runs.newest(MOST_READ) if run.state != "coalesced"][:MOST_RUNS],
         held_out=_held_out(artifacts, metric, {row.model_version for row in rows.labelled}),
     )
 

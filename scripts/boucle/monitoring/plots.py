@@ -22,8 +22,8 @@ ACCENT, INK, SOFT, PALE, RED = "#0f766e", "#1e293b", "#64748b", "#cbd5e1", "#b91
 BINS = 24
 MOST_CATEGORIES = 8
 LONGEST_NAME = 14
-# Rows that are averaged into one point of a line, and points of a line.
-AROUND, MOST_POINTS = 25, 400
+# Rows that make one point of a line: of a mean those before it, of a median those around it. And points of a line.
+BEHIND, AROUND, MOST_POINTS = 50, 25, 400
 SETTINGS: dict[Any, Any] = {  # Any: matplotlib lists its settings as literals
     "svg.fonttype": "none",  # letters stay letters: small, and found by the browser's search
     "svg.hashsalt": "boucle",
@@ -39,7 +39,7 @@ SETTINGS: dict[Any, Any] = {  # Any: matplotlib lists its settings as literals
 def quality(evidence: Evidence) -> str:
     """How right the answers were, row by row, with the versions that gave them; empty with too few labels."""
     rows = evidence.rows.labelled
-    if len(rows) < 2 * AROUND:
+    if len(rows) < BEHIND:
         return ""
     is_share = isinstance(evidence.contract.target, Classes)
     expected = _mean_score(evidence.reference.held_out, is_share)
@@ -49,7 +49,7 @@ def quality(evidence: Evidence) -> str:
         numbers = np.array([row.row or 0 for row in rows])
         _line(axes, numbers, _smooth(_scores(rows, is_share)), ACCENT)
         axes.axhline(expected, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-        axes.text(1, expected, "expected ", transform=axes.get_yaxis_transform(), ha="right", va="bottom", color=INK)
+        axes.text(0, expected, " expected", transform=axes.get_yaxis_transform(), va="top", color=INK)
         for place, (before, after) in enumerate(pairwise(rows), 1):
             if before.model_version != after.model_version:
                 _upright(axes, numbers[place], after.model_version, SOFT)
@@ -131,9 +131,11 @@ def _upright(axes: Axes, x: float, label: str, color: str) -> None:
 
 
 def _smooth(values: FloatArray) -> FloatArray:
-    """The mean of the values around each."""
-    kernel = np.ones(min(2 * AROUND, len(values)))
-    smoothed: FloatArray = np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
+    """The mean of each value and those before it: what changes is seen from where it changes on."""
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - BEHIND, 0)
+    smoothed: FloatArray = (sums[ends] - sums[starts]) / (ends - starts)
     return smoothed
 
 
