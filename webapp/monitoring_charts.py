@@ -117,7 +117,7 @@ def drift(points: Sequence[Point], effect: float | None) -> Chart:
     tooltip = [alt.Tooltip("column:N"), alt.Tooltip("size:Q", title="moved by", format=",.2f"), _at()]
     color = alt.Color("size:Q", scale=scale, legend=legend)
     base = alt.Chart(table).encode(x=_time(points), y=y, color=color, tooltip=tooltip)
-    return alt.layer(base.mark_rect().encode(x2="end:T")).properties(height=74 + 19 * len(columns))
+    return alt.layer(base.mark_rect().encode(x2="end:T")).properties(height=112 + 18 * len(columns))
 
 
 def farthest(points: Sequence[Point]) -> list[str]:

@@ -70,7 +70,7 @@ def _quality(seen: Observation, metric: str) -> Vital:
 
 def _judged(seen: Observation, now: float, expected: float | None, metric: str) -> tuple[State, str]:
     if seen.complaint:
-        return "bad", "fallen"
+        return "bad", "worse" if is_error(metric) else "fallen"
     if seen.labelled.rows < FEWEST_ROWS:
         return "unknown", "too few labels"
     if expected is None:

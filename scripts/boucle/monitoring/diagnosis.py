@@ -213,7 +213,7 @@ def _drift_findings(seen: Observation, moved: Sequence[MovedColumn]) -> list[Fin
             ]
         return []
     columns = len({one.column for one in seen.drift.columns})
-    sizes = [f"{name} by {_size(name, moved)}" for name in names[:3]]
+    sizes = [_size(name, moved) for name in names[:3]]
     sizes[0] += " standard deviations"
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     have = "columns has" if len(names) == 1 else "columns have"
@@ -221,7 +221,8 @@ def _drift_findings(seen: Observation, moved: Sequence[MovedColumn]) -> list[Fin
 
 
 def _size(name: str, moved: Sequence[MovedColumn]) -> str:
-    return f"{max(one.drift.size for one in moved if one.drift.column == name):.2g}"
+    farthest = next(one.drift for one in moved if one.drift.column == name)
+    return f"{'the gaps of ' if farthest.missing else ''}{name} by {farthest.size:.2g}"
 
 
 def _since(moved: Sequence[MovedColumn]) -> str:
@@ -302,8 +303,9 @@ def _advice(
     if not any(one.is_bad for one in found):
         return ["Nothing needs to be done.", "This page can be made again at any time: make diagnose."]
     is_worse = _is_worse(evidence.observation, lost)
-    advice = [*_cause(moved), *_data_advice(evidence), *(_training_advice(evidence) if is_worse else [])]
-    if moved and not is_worse:
+    mending = _data_advice(evidence)
+    advice = [*_cause(moved), *mending, *(_training_advice(evidence) if is_worse else [])]
+    if moved and not is_worse and not mending:
         advice.append(
             "The answers are not known to be worse: if the new population is there to stay, make prepare "
             "turns it into the reference."
@@ -334,7 +336,9 @@ def _training_advice(evidence: Evidence) -> list[str]:
     if not _drifted(evidence.observation):
         return ["The inputs are as before, the truth is not: check a few labels by hand, then retrain."]
     last = evidence.runs[0] if evidence.runs else None
-    if last and last.state in ("requested", "running"):
+    if last and last.state == "requested":
+        return [f"Training run {last.id} waits: does the trainer run?"]
+    if last and last.state == "running":
         return [f"Training run {last.id} is under way: wait for its verdict."]
     if last and last.verdict == "promoted":
         return [
@@ -351,7 +355,7 @@ def _data_advice(evidence: Evidence) -> list[str]:
     odd = [one.column for one in seen.data_quality if (one.missing + one.new_category) / seen.served.rows >= NOTABLE]
     if not odd:
         return []
-    return [f"Mend the source of {', '.join(odd[:3])}: missing and unknown values are no population, they are a fault."]
+    return [f"Mend the source of {', '.join(odd[:3])}: missing values and unknown categories are rarely a population."]
 
 
 def _sentence(text: str) -> str:

@@ -11,19 +11,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from boucle.arrays import FloatArray, IndexArray
 from boucle.contract import Cell, Classes
 from boucle.drift.moves import are_categories
 from boucle.monitoring.diagnosis import Evidence, MovedColumn
+from boucle.monitoring.segments import MISSING
 from boucle.monitoring.windows import Row
 
 ACCENT, INK, SOFT, PALE, RED = "#0f766e", "#1e293b", "#64748b", "#cbd5e1", "#b91c1c"
 BINS = 24
 MOST_CATEGORIES = 8
-LONGEST_NAME = 14
+LONGEST_NAME = 18
 # Rows that make one point of a line: of a mean those before it, of a median those around it. And points of a line.
 BEHIND, AROUND, MOST_POINTS = 50, 25, 400
+# Fewer than this make no mean.
+FEWEST = 20
 SETTINGS: dict[Any, Any] = {  # Any: matplotlib lists its settings as literals
     "svg.fonttype": "none",  # letters stay letters: small, and found by the browser's search
     "svg.hashsalt": "boucle",
@@ -49,7 +53,7 @@ def quality(evidence: Evidence) -> str:
         numbers = np.array([row.row or 0 for row in rows])
         _line(axes, numbers, _smooth(_scores(rows, is_share)), ACCENT)
         axes.axhline(expected, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-        axes.text(0, expected, " expected", transform=axes.get_yaxis_transform(), va="top", color=INK)
+        axes.text(1, expected, " expected", transform=axes.get_yaxis_transform(), va="center", color=INK)
         for place, (before, after) in enumerate(pairwise(rows), 1):
             if before.model_version != after.model_version:
                 _upright(axes, numbers[place], after.model_version, SOFT)
@@ -60,22 +64,26 @@ def quality(evidence: Evidence) -> str:
 
 def column(moved: MovedColumn, evidence: Evidence) -> str:
     """The column's distribution in the reference and now; and its way there, row by row."""
-    name, window = moved.drift.column, evidence.observation.served.rows
-    known = [row.input[name] for row in evidence.reference.rows]
-    served = [row.input[name] for row in evidence.rows.served]
+    window = evidence.observation.served.rows
+    known, served = (_cells(moved, rows) for rows in (evidence.reference.rows, evidence.rows.served))
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(9.2, 2.1), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[4, 5])
         _distributions(left, known, served[-window:])
         _course(right, known, served)
         if moved.onset and not moved.onset.is_older:
-            label = f"row {moved.onset.row}" if moved.onset.row else "here"
+            label = f"feedback row {moved.onset.row}" if moved.onset.row else "here"
             _upright(right, moved.onset.position, label, RED)
         return _svg(figure, left, right)
 
 
+def _cells(moved: MovedColumn, rows: Sequence[Row]) -> Sequence[Cell]:
+    values = [row.input[moved.drift.column] for row in rows]
+    return [MISSING if value is None else "present" for value in values] if moved.drift.missing else values
+
+
 def _distributions(axes: Axes, known: Sequence[Cell], now: Sequence[Cell]) -> None:
-    if are_categories([value for value in (*known, *now) if value is not None]):
+    if _are_categories(known, now):
         _bars(axes, known, now)
         return
     before, after = _numbers(known), _numbers(now)
@@ -85,39 +93,55 @@ def _distributions(axes: Axes, known: Sequence[Cell], now: Sequence[Cell]) -> No
         weights = np.full(len(values), 1 / max(1, len(values)))
         axes.hist(np.clip(values, edges[0], edges[-1]), edges.tolist(), weights=weights, **style)
     axes.set_yticks([])
+    axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
 def _bars(axes: Axes, known: Sequence[Cell], now: Sequence[Cell]) -> None:
-    counts = [Counter("missing" if value is None else str(value) for value in side) for side in (known, now)]
-    shares = [{name: count / max(1, counted.total()) for name, count in counted.items()} for counted in counts]
-    names = sorted({*shares[0], *shares[1]}, key=lambda name: -max(share.get(name, 0.0) for share in shares))
-    names = names[:MOST_CATEGORIES]
+    before, after = _shares(known), _shares(now)
+    names = sorted({*before, *after}, key=lambda name: max(before.get(name, 0.0), after.get(name, 0.0)))
+    names = names[-MOST_CATEGORIES:]
     places = np.arange(len(names))
-    for share, offset, color in ((shares[0], -0.2, PALE), (shares[1], 0.2, ACCENT)):
-        axes.bar(places + offset, [share.get(name, 0.0) for name in names], 0.38, color=color)
-    axes.set_xticks(places, [name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…" for name in names])
-    axes.tick_params(axis="x", rotation=20 if len(names) > 4 else 0)
-    axes.set_yticks([])
+    for share, offset, color in ((before, 0.2, PALE), (after, -0.2, ACCENT)):
+        axes.barh(places + offset, [share.get(name, 0.0) for name in names], 0.38, color=color)
+    axes.set_yticks(places, [_shortened(name) for name in names])
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel("share", color=SOFT)
 
 
 def _course(axes: Axes, known: Sequence[Cell], served: Sequence[Cell]) -> None:
-    """A number's running median in the reference's middle nine tenths; a category's, the share of its commonest."""
-    present = [value for value in known if value is not None]
-    if are_categories(present) or not present or any(isinstance(value, str | bool) for value in served):
-        usual = Counter(present).most_common(1)[0][0] if present else None
-        values = np.array([float(value == usual) for value in served])
-        axes.axhline(
-            float(np.mean([value == usual for value in known])), color=SOFT, linestyle=(0, (4, 3)), linewidth=1
-        )
-        axes.set_ylabel(f"share of {str(usual)[:LONGEST_NAME]}", color=SOFT)
-        _line(axes, np.arange(len(values)), _smooth(values), ACCENT)
-    else:
-        low, middle, high = np.quantile(_numbers(known), [0.05, 0.5, 0.95])
-        axes.axhspan(low, high, color="#eef2f6", zorder=0)
-        axes.axhline(middle, color=SOFT, linestyle=(0, (4, 3)), linewidth=1)
-        values = np.array([np.nan if value is None else value for value in served], dtype=np.float64)
-        _line(axes, np.arange(len(values)), _running_median(values), ACCENT)
+    """A number's running median over the reference's middle nine tenths; the share of the category that moved most."""
     axes.set_xlabel("prediction, oldest first", color=SOFT)
+    if _are_categories(known, served):
+        before, after = _shares(known), _shares(served[-MOST_POINTS:])
+        most = max(after, key=lambda name: abs(after[name] - before.get(name, 0.0)))
+        axes.axhline(before.get(most, 0.0), color=SOFT, linestyle=(0, (4, 3)), linewidth=1)
+        axes.set_ylabel(f"share of {_shortened(most)}", color=SOFT)
+        _line(
+            axes, np.arange(len(served)), _smooth(np.array([float(_name(value) == most) for value in served])), ACCENT
+        )
+        return
+    low, middle, high = np.quantile(_numbers(known), [0.05, 0.5, 0.95])
+    axes.axhspan(low, high, color="#eef2f6", zorder=0)
+    axes.axhline(middle, color=SOFT, linestyle=(0, (4, 3)), linewidth=1)
+    values = np.array([np.nan if value is None else value for value in served], dtype=np.float64)
+    _line(axes, np.arange(len(values)), _running_median(values), ACCENT)
+
+
+def _are_categories(*sides: Sequence[Cell]) -> bool:
+    return are_categories([value for side in sides for value in side if value is not None])
+
+
+def _shares(values: Sequence[Cell]) -> dict[str, float]:
+    counts = Counter(map(_name, values))
+    return {name: count / max(1, counts.total()) for name, count in counts.items()}
+
+
+def _name(value: Cell) -> str:
+    return MISSING if value is None else str(value)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
 
 
 def _line(axes: Axes, x: FloatArray | IndexArray, y: FloatArray, color: str) -> None:
@@ -127,7 +151,7 @@ def _line(axes: Axes, x: FloatArray | IndexArray, y: FloatArray, color: str) -> 
 
 def _upright(axes: Axes, x: float, label: str, color: str) -> None:
     axes.axvline(x, color=color, linewidth=1.2)
-    axes.annotate(label, (x, 1), (3, -9), axes.get_xaxis_transform(), "offset points", color=color)
+    axes.annotate(label, (x, 1), (-2, 3), axes.get_xaxis_transform(), "offset points", color=color)
 
 
 def _smooth(values: FloatArray) -> FloatArray:
@@ -136,6 +160,7 @@ def _smooth(values: FloatArray) -> FloatArray:
     ends = np.arange(1, len(values) + 1)
     starts = np.maximum(ends - BEHIND, 0)
     smoothed: FloatArray = (sums[ends] - sums[starts]) / (ends - starts)
+    smoothed[: FEWEST - 1] = np.nan
     return smoothed
 
 
