@@ -11,7 +11,7 @@ from webapp.texts import count, metric_name, score_text
 
 # The API gives no verdict on fewer: see FEWEST_ROWS in boucle.monitoring.observe.
 FEWEST_ROWS = 50
-# So far below what is expected is worth a look, an error that is so much larger too: it may be chance.
+# So far below what is expected is worth a look, or an error that is larger by this share.
 NOTABLE = 0.05
 # From which p99 on the alert LatencyHigh fires.
 SLOW_SECONDS = 0.05
@@ -59,13 +59,8 @@ def _quality(seen: Observation, metric: str) -> Vital:
     if now is None:
         return Vital(name, "—", "unknown", "no labels yet", _expected(expected, metric))
     state, word = _judged(seen, now, expected, metric)
-    return Vital(
-        name,
-        score_text(now, metric),
-        state,
-        word,
-        f"{_expected(expected, metric)}; newest {count(seen.labelled.rows, 'label')}",
-    )
+    rows = "the newest are not surely worse" if state == "warning" else f"newest {count(seen.labelled.rows, 'label')}"
+    return Vital(name, score_text(now, metric), state, word, f"{_expected(expected, metric)}; {rows}")
 
 
 def _judged(seen: Observation, now: float, expected: float | None, metric: str) -> tuple[State, str]:
@@ -76,7 +71,10 @@ def _judged(seen: Observation, now: float, expected: float | None, metric: str) 
     if expected is None:
         return "unknown", "not judged"
     worse = now / expected - 1 if is_error(metric) and expected else expected - now
-    return ("warning", "may be chance") if worse > NOTABLE else ("ok", "as expected")
+    if worse <= NOTABLE:
+        return "ok", "as expected"
+    # No complaint: of the newest labels, which it is about, the fall is over, or may be chance.
+    return "warning", "higher" if is_error(metric) else "lower"
 
 
 def _expected(expected: float | None, metric: str) -> str:

@@ -74,10 +74,13 @@ def test_a_sick_model_is_told_with_the_reason(api, page):
     assert "from 0.021 to 0.3 at row 212" in text
 
 
-def test_a_score_below_the_expected_one_without_a_complaint_may_be_chance(api, page):
+def test_a_score_below_the_expected_one_without_a_complaint_is_not_called_a_fall(api, page):
     api.monitoring = monitoring(observation(quality=EXPECTED | {"balanced_accuracy": 0.88}))
 
-    assert "orange-badge[:material/error: may be chance]" in said(opened(page))
+    text = said(opened(page))
+
+    assert "orange-badge[:material/error: lower]" in text
+    assert "expected 0.951; the newest are not surely worse" in text
 
 
 def test_every_column_is_listed_the_farthest_first(page):

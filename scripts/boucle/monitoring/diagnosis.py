@@ -304,7 +304,7 @@ def _advice(
         return ["Nothing needs to be done.", "This page can be made again at any time: make diagnose."]
     is_worse = _is_worse(evidence.observation, lost)
     mending = _data_advice(evidence)
-    advice = [*_cause(moved), *mending, *(_training_advice(evidence) if is_worse else [])]
+    advice = [*_cause(moved), *mending, *(_training_advice(evidence, moved) if is_worse else [])]
     if moved and not is_worse and not mending:
         advice.append(
             "The answers are not known to be worse: if the new population is there to stay, make prepare "
@@ -332,22 +332,24 @@ def _cause(moved: Sequence[MovedColumn]) -> list[str]:
     return [f"Ask whoever sends {listed} what changed at {when}."]
 
 
-def _training_advice(evidence: Evidence) -> list[str]:
-    if not _drifted(evidence.observation):
+def _training_advice(evidence: Evidence, moved: Sequence[MovedColumn]) -> list[str]:
+    if not moved:
         return ["The inputs are as before, the truth is not: check a few labels by hand, then retrain."]
     last = evidence.runs[0] if evidence.runs else None
     if last and last.state == "requested":
         return [f"Training run {last.id} waits: does the trainer run?"]
     if last and last.state == "running":
         return [f"Training run {last.id} is under way: wait for its verdict."]
-    if last and last.verdict == "promoted":
-        return [
-            f"{last.version} was promoted after it had learnt from the newest rows: the labels of its own answers "
-            "will tell whether that was enough."
-        ]
+    if promoted := _promoted_since(evidence.runs, moved):
+        return [f"{promoted.version} was promoted since then: the labels of its own answers will tell if it is enough."]
     if last and last.verdict:
-        return [f"No challenger has won yet (run {last.id}: {last.verdict}): send more labels of the new population."]
+        return [f"No challenger has won since then (run {last.id}: {last.verdict}): send more labels."]
     return ["Retrain now: POST /retrain, or the button on the Loop page."]
+
+
+def _promoted_since(runs: Sequence[Run], moved: Sequence[MovedColumn]) -> Run | None:
+    began = next((one.onset.at for one in moved if one.onset), "")
+    return next((run for run in runs if run.verdict == "promoted" and (run.finished_at or "") >= began), None)
 
 
 def _data_advice(evidence: Evidence) -> list[str]:
