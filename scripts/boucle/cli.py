@@ -196,7 +196,7 @@ def diagnose(
     from boucle import files
     from boucle.artifacts import Artifacts
     from boucle.monitoring import diagnosis_page, evidence
-    from boucle.monitoring.diagnosis import diagnose as judge
+    from boucle.monitoring.diagnose import diagnose as judge
     from boucle.store import open_store
 
     project, places = _open()

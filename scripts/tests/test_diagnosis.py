@@ -13,7 +13,7 @@ from boucle import drift
 from boucle.cli import app
 from boucle.contract import Category, Classes, Number, Quantity
 from boucle.monitoring import diagnosis_page, evidence, segments
-from boucle.monitoring.diagnosis import diagnose
+from boucle.monitoring.diagnose import diagnose
 from boucle.monitoring.observer import Observer
 from boucle.monitoring.onset import onset
 from boucle.monitoring.windows import Row

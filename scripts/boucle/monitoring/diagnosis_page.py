@@ -7,11 +7,13 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from boucle.contract import Classes
+from boucle.drift.moves import CRITICAL
 from boucle.monitoring import plots
-from boucle.monitoring.diagnosis import MOST_DRAWN, Diagnosis
+from boucle.monitoring.diagnosis import Diagnosis
 
 # Of the columns that moved; the others are folded away.
 MOST_SHOWN = 10
+MOST_DRAWN = 6
 
 
 def render(diagnosis: Diagnosis) -> str:
@@ -29,6 +31,7 @@ def render(diagnosis: Diagnosis) -> str:
         has_classes=isinstance(evidence.contract.target, Classes),
         metric=evidence.metric.replace("_", " ") if "_" in evidence.metric else evidence.metric.upper(),
         most_shown=MOST_SHOWN,
+        critical=f"{CRITICAL:g}",
         # Escaped by matplotlib where it writes them.
         quality_plot=Markup(plots.quality(evidence)),  # noqa: S704
         drawn=[(one, Markup(plots.column(one, evidence))) for one in diagnosis.moved[:MOST_DRAWN]],  # noqa: S704

@@ -32,7 +32,7 @@ class Estimate:
 class Segment:
     """The answers to the rows of one kind: now, and held out before. ``loss`` is positive when they got worse.
 
-    ``is_sure`` holds for all segments at once: of a hundred such tables without any loss, five or fewer have one.
+    ``is_sure`` holds for all segments at once: of a hundred tables where nothing was lost, at most five have one.
     """
 
     column: str
