@@ -19,6 +19,9 @@ export ALERTMANAGER_PORT ?= $(call port,ALERTMANAGER_PORT,9093)
 ALERT_KNOBS := SLACK_CHANNEL ALERT_MAIL_TO ALERT_MAIL_FROM SMTP_SMARTHOST SMTP_USERNAME SMTP_REQUIRE_TLS REPOSITORY_URL
 $(foreach knob,$(ALERT_KNOBS),$(eval export $(knob) ?= $$(call port,$(knob),)))
 export SERVING_URL ?= http://127.0.0.1:$(SERVING_PORT)
+# What the webapp's Monitoring page links to: PROMETHEUS_URL and GRAFANA_URL too, where they run.
+export REPORTING_URL ?= http://localhost:$(REPORTING_PORT)
+export MLFLOW_URL ?= http://localhost:$(MLFLOW_PORT)
 
 # One thread per linear-algebra call: two workers and a trainer share the cores better than their thread pools do.
 export OMP_NUM_THREADS ?= 1
@@ -90,6 +93,10 @@ alert-test: ## Send a test alert to everybody who hears of pages
 .PHONY: silence
 silence: ## Keep an alert quiet: ALERT=DataDrift FOR=2h COMMENT="why"
 	@scripts/alerts.sh silence "$(ALERT)" "$(or $(FOR),2h)" "$(or $(COMMENT),$(error COMMENT="why" is missing))"
+
+.PHONY: diagnose
+diagnose: $(INSTALLED) ## Write a page on what is wrong in production, since when, and what to do; OPTIONS="--out folder"
+	@boucle diagnose $(OPTIONS)
 
 .PHONY: up
 up: ## Build and start the stack in Docker Compose; return when a prediction works
@@ -184,4 +191,4 @@ format: $(INSTALLED) ## Format the code, and mend what the linter can
 .PHONY: clean
 clean: ## Forget data, artifacts and what the tests left; the environment stays
 	find data artifacts -mindepth 1 ! -name README.md -delete
-	rm -rf screenshots backtest bench .bench/run .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf screenshots backtest diagnosis bench .bench/run .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -21,6 +21,7 @@ REFUSALS = {
     "/retrain": (422, 503),
     "/retrain/{run_id}": (404, 422, 503),
     "/models": (404, 409, 422, 503),
+    "/monitoring": (422, 503),
     "/models/{version}": (404, 409, 422, 503),
     "/models/{version}/promote": (404, 409, 413, 422, 503),
     "/readyz": (503,),

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 from playwright.sync_api import Page, expect, sync_playwright
 
 from boucle.demo import draw
@@ -37,10 +38,10 @@ def page():
 
 
 @contextmanager
-def webapp(home, api):
+def webapp(home, api, **environment):
     port = free_port()
     arguments = ["-m", "streamlit", "run", "webapp/api.py", f"--server.port={port}", "--server.address=127.0.0.1"]
-    with process(arguments, home.environment(SERVING_URL=api), home.folder / "webapp.log"):
+    with process(arguments, home.environment(SERVING_URL=api, **environment), home.folder / "webapp.log"):
         url = f"http://127.0.0.1:{port}"
         wait_for(lambda: answers(f"{url}/_stcore/health"), "the webapp")
         yield url
@@ -119,6 +120,44 @@ def test_the_models_page_follows_a_training_and_rolls_back(page, home):
         expect(page.locator(".st-key-promotion_outcome")).to_contain_text("v1 serves now, in place of v2: v2 was a try")
         expect(page.locator(".st-key-champion")).to_contain_text("v2 was a try")
     assert home.artifacts.champion_version() == "v1"
+
+
+def test_the_monitoring_page_shows_a_shift_by_itself(page, home):
+    exporter = ["-m", "monitoring.exporter"]
+    looking = home.environment(EXPORTER_PORT=str(free_port()), EXPORTER_INTERVAL_SECONDS="1")
+    with (
+        serving(home, workers=1, BOUCLE__FEEDBACK__K="0") as api,
+        process(exporter, looking, home.folder / "exporter.log"),
+        webapp(home, api, REPORTING_URL="http://localhost:8082") as url,
+    ):
+        page.goto(f"{url}/monitoring")
+        expect(page.locator(".st-key-monitoring_actions")).to_contain_text("Evidently")
+        expect(page.locator(".st-key-vital_0")).to_contain_text("no labels yet")
+        send(api, home, ROWS, shift=0.0)
+        expect(page.locator(".st-key-vital_0")).to_contain_text("as expected")
+        expect(page.locator(".st-key-vital_2")).not_to_contain_text("too few rows")
+        send(api, home, 2 * ROWS, shift=0.15)
+        expect(page.locator(".st-key-complaint")).to_contain_text("balanced accuracy fell")
+        expect(page.locator(".st-key-vital_2")).to_contain_text("drifted")
+        expect(page.get_by_role("img").filter(has_text="worst texture").first).to_be_visible()
+        photograph(page, "monitoring")
+
+        page.locator(".st-key-make_report button").click()
+        wait_for((home.places.data / "reports" / "requested").exists, "the request for a report")
+        page.set_viewport_size({"width": 800, "height": 1000})
+        page.wait_for_timeout(700)
+        tiles = [page.locator(f".st-key-vital_{number}").bounding_box() for number in range(5)]
+        page.set_viewport_size({"width": 1440, "height": 1000})
+    assert all(tile["x"] + tile["width"] <= 800 for tile in tiles)
+
+
+def send(api, home, rows, shift):
+    """Predictions, and what was true of each."""
+    records, labels = draw(home.preparation, rows, shift, np.random.default_rng(rows))
+    for record, label in zip(records, labels, strict=True):
+        answer = requests.post(f"{api}/predict", json=record, timeout=10).json()
+        body = {"prediction_id": answer["prediction_id"], "target": label}
+        assert requests.post(f"{api}/feedback", json=body, timeout=10).status_code == 201
 
 
 def tick_row(page: Page, row: int) -> None:

@@ -15,13 +15,14 @@ from webapp.client import ApiClient, ApiDown, ApiProblem
 from webapp.schema import Schema
 from webapp.settings import Settings
 from webapp.texts import plain
-from webapp.views import batch, loop, models, predict
+from webapp.views import batch, loop, models, monitoring, predict
 
 HERE = Path(__file__).parent
 # Streamlit keeps six empty lines above the page for its toolbar, which this page hides; and its tables offer a
 # download of their own, in which a cell may run as a spreadsheet formula: ours (uploads.to_csv) is the only one.
 STYLE = """<style>
 .stMainBlockContainer { padding: 2.5rem 3rem; }
+.st-key-vitals { display: grid; grid-template-columns: repeat(auto-fit, minmax(11.5rem, 1fr)); align-items: stretch; }
 [data-testid="stElementToolbarButton"]:has([aria-label^="Download as CSV"]) { display: none; }
 </style>"""
 
@@ -31,7 +32,8 @@ def main() -> None:
     st.set_page_config(page_title="Boucle", page_icon=str(HERE / "icon.svg"), layout="wide")
     st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(HERE / "icon.svg"))
     st.html(STYLE)
-    api = st.session_state.get("api") or _client()
+    settings = _settings()
+    api = st.session_state.setdefault("api", ApiClient(str(settings.serving_url)))
     # See status.show: from here to the end, this run speaks for itself.
     st.session_state.pop("outage_shown", None)
     schema, outage = _schema(api)
@@ -42,6 +44,7 @@ def main() -> None:
             (batch.show, "Batch", ":material/table_rows:"),
             (loop.show, "Loop", ":material/all_inclusive:"),
             (models.show, "Models", ":material/deployed_code:"),
+            (partial(monitoring.show, links=settings.links), "Monitoring", ":material/monitoring:"),
         )
     ]
     page = st.navigation(pages)
@@ -54,15 +57,15 @@ def main() -> None:
     page.run()
 
 
-def _client() -> ApiClient:
+def _settings() -> Settings:
     try:
-        url = Settings().serving_url
+        return Settings()
     except ValidationError as error:
         wrong = error.errors()[0]
-        st.error(plain(f"SERVING_URL={wrong['input']}: {wrong['msg']}; allowed is http://host:port."))
+        st.error(
+            plain(f"{str(wrong['loc'][0]).upper()}={wrong['input']}: {wrong['msg']}; allowed is http://host:port.")
+        )
         st.stop()
-    client: ApiClient = st.session_state.setdefault("api", ApiClient(str(url)))
-    return client
 
 
 def _open(show: Callable[[ApiClient, Schema], None], api: ApiClient, schema: Schema | None) -> None:

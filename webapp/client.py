@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -20,7 +21,9 @@ from webapp.answers import (
     Prediction,
     Problem,
 )
+from webapp.latency import Reading, parse
 from webapp.learning import Loop, ModelCard, Models, TrainingRun
+from webapp.production import Monitoring, ReportRequest
 from webapp.schema import Schema, parse_schema
 
 CONNECT_SECONDS = 2.0
@@ -106,6 +109,18 @@ class ApiClient:
     def model_card(self, version: str) -> str:
         response = self._call("GET", f"/models/{quote(version, safe='')}", read_seconds=STATUS_SECONDS)
         return self._parse(ModelCard, response).model_card
+
+    def monitoring(self, columns: int) -> Monitoring:
+        """The last observation whole, and of the history that many columns: those that moved farthest."""
+        return self._parse(Monitoring, self._call("GET", f"/monitoring?columns={columns}"))
+
+    def latency(self) -> Reading:
+        """How long predictions took, as serving has counted so far."""
+        response = self._call("GET", "/metrics", read_seconds=STATUS_SECONDS)
+        return Reading(datetime.now(UTC), parse(response.text))
+
+    def request_report(self) -> ReportRequest:
+        return self._parse(ReportRequest, self._call("POST", "/reports"))
 
     def promote(self, version: str, *, replacing: str | None, reason: str, actor: str) -> Models:
         """Make the version champion, provided that ``replacing`` still is; refused with 409 when it is not."""

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from webapp.answers import Answer
 
-ERROR_METRICS = ("mae", "rmse")
+ERROR_METRICS = ("mae", "rmse", "mape")
 
 
 def is_error(metric: str) -> bool:

@@ -43,7 +43,7 @@ def count(number: int, noun: str) -> str:
 
 def metric_name(metric: str) -> str:
     """``balanced accuracy``, ``MAE``: the metric as people write it."""
-    short = {"mae": "MAE", "rmse": "RMSE", "r2": "R²", "f1": "F1", "roc_auc": "ROC AUC"}
+    short = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "r2": "R²", "f1": "F1", "roc_auc": "ROC AUC"}
     return short.get(metric, metric.replace("_", " "))
 
 

@@ -26,6 +26,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 READY_SECONDS = 120.0
 REPORT_SECONDS = 60.0
+LINES_SHOWN = 3
 TRIGGER_SECONDS = 2.0
 DRAIN_SECONDS = 60.0  # a server that accepts and never answers costs ten of them
 MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
@@ -185,6 +186,28 @@ def report() -> None:
     say("requested")
     wait_for_report(data, asked, REPORT_SECONDS)
     say(f"written: {Ports().urls['reports']}")
+
+
+@app.command()
+def diagnose(
+    out: Annotated[Path, typer.Option(help="Folder for the page.")] = Path("diagnosis"),
+) -> None:
+    """Write a page on what is wrong in production: what moved since when, where quality was lost, what to do."""
+    from boucle import files
+    from boucle.artifacts import Artifacts
+    from boucle.monitoring import diagnosis_page, evidence
+    from boucle.monitoring.diagnose import diagnose as judge
+    from boucle.store import open_store
+
+    project, places = _open()
+    store = open_store(places.database, places.data, project.feedback.k)
+    now = datetime.now(UTC)
+    found = judge(evidence.gather(project, places.data, Artifacts(places.artifacts), store, now))
+    page = out / f"{now:%Y-%m-%dT%H-%M-%SZ}.html"
+    files.replace(page, diagnosis_page.render(found).encode())
+    for finding in found.findings[:LINES_SHOWN]:
+        typer.echo(finding.text)
+    typer.echo(page)
 
 
 @app.command()

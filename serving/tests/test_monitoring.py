@@ -27,6 +27,11 @@ def test_what_was_seen_is_answered_with_its_history(client, home):
     assert [point["share"] for point in answer["history"]] == [seen.drift.share] * 2
     assert answer["history"][-1] == seen.point.model_dump(mode="json")
 
+    few = client.get("/monitoring?columns=2").json()
+    farthest = [column.column for column in seen.drift.columns[:2]]
+    assert [set(point["sizes"]) for point in few["history"]] == [set(farthest)] * 2
+    assert few["latest"] == answer["latest"]
+
 
 def test_a_report_is_requested_by_a_file_that_the_reporting_service_looks_for(client, home):
     answer = client.post("/reports")

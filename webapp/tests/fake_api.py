@@ -134,6 +134,8 @@ class FakeApi:
             version("v5", verdict="insufficient evidence"),
             *(version(name) for name in ("v4", "v3", "v2", "v1")),
         ]
+        self.monitoring = {"latest": None, "history": []}
+        self.metrics = ""
         self.refusal = None
         self.received = []
 
@@ -195,6 +197,19 @@ class FakeApi:
         @app.get("/retrain")
         def loop():
             return self.loop
+
+        @app.get("/monitoring")
+        def monitoring():
+            return self.monitoring
+
+        @app.get("/metrics")
+        def metrics():
+            return PlainTextResponse(self.metrics)
+
+        @app.post("/reports", status_code=202)
+        def report():
+            self.received.append("report")
+            return {"requested_at": hour(14)}
 
         @app.post("/predict")
         def predict():
