@@ -76,7 +76,7 @@ def read_window(data: Path) -> Window:
 def _read(path: Path, numbers: list[str]) -> pd.DataFrame:
     # Only the empty cell is missing: a category may be called NA.
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    about = [name for name in frame if name.startswith("boucle.") and name not in (TARGET, PREDICTION)]
+    about = [name for name in map(str, frame) if name.startswith("boucle.") and name not in (TARGET, PREDICTION)]
     frame = frame.drop(columns=about)
     frame = frame.where(frame != "")
     return frame.assign(**{name: frame[name].astype(float) for name in numbers})
