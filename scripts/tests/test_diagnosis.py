@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 import requests
+from scipy.stats import binomtest
 from typer.testing import CliRunner
 
 from boucle import drift
@@ -209,7 +210,9 @@ def test_the_segment_that_lost_is_found_and_its_numbers_can_be_counted_again():
     assert (worst.column, worst.title, worst.is_sure) == ("color", "red", True)
     assert worst.now.rows == len(red)
     assert worst.now.value == np.mean([row.prediction == row.target for row in red])
-    assert worst.now.lower < worst.now.value < worst.now.upper
+    right = sum(row.prediction == row.target for row in red)
+    wilson = binomtest(right, len(red)).proportion_ci(method="wilson")
+    assert (worst.now.lower, worst.now.upper) == pytest.approx((wilson.low, wilson.high))
     assert {one.title for one in others if one.column == "size"} >= {"missing"}
     assert sum(one.now.rows for one in others if one.column == "size") == 400
 

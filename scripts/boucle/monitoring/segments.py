@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.stats import binomtest, norm
+from scipy.stats import norm
 
 from boucle.arrays import FloatArray
 from boucle.contract import Cell, Classes, Feature, Number, Record, Target
@@ -123,9 +123,12 @@ def _segment(
 
 
 def _share(errors: FloatArray, level: float) -> Estimate:
-    right = int(len(errors) - errors.sum())
-    interval = binomtest(right, len(errors)).proportion_ci(1 - level, method="wilson")
-    return Estimate(len(errors), right / len(errors), float(interval.low), float(interval.high))
+    """With Wilson's interval; SciPy's computes a test along, which is most of its cost."""
+    rows, share = len(errors), float(1 - errors.mean())
+    z = float(norm.ppf(1 - level / 2))
+    centre = (share + z**2 / (2 * rows)) / (1 + z**2 / rows)
+    reach = z / (1 + z**2 / rows) * float(np.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2)))
+    return Estimate(rows, share, centre - reach, centre + reach)
 
 
 def _mean(errors: FloatArray, level: float) -> Estimate:
