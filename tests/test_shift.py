@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
+from playwright.sync_api import Page
 from prometheus_client.parser import text_string_to_metric_families
 from scipy.stats import wasserstein_distance
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_score, recall_score
@@ -20,6 +21,7 @@ from boucle.demo import drive
 from boucle.store import open_store
 from tests.support import ROOT, Home, answers, free_port, process, serving, trainer, wait_for
 from tests.test_alerts import environment_of, monitoring, programs  # noqa: F401
+from tests.test_browser import page, webapp  # noqa: F401
 
 PATIENCE_SECONDS = 180
 SEED = 42  # training.seed
@@ -28,8 +30,9 @@ SEED = 42  # training.seed
 class Stack:
     """Where the parts answer, and when each place showed the shift."""
 
-    def __init__(self, home: Home, ports: dict[str, str], prometheus: str) -> None:
+    def __init__(self, home: Home, ports: dict[str, str], prometheus: str, browser: Page) -> None:
         self.home = home
+        self.page = browser
         self.api, self.exporter, self.reporting = (
             f"http://127.0.0.1:{ports[f'{name}_PORT']}" for name in ("SERVING", "EXPORTER", "REPORTING")
         )
@@ -77,7 +80,7 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(shared_home):
+def stack(shared_home, page):  # noqa: F811
     """The stack, after the demo: from the moment of the shift on every place is looked at."""
     home = shared_home
     ports = environment_of(home, REPORTING_PORT=str(free_port()))
@@ -88,8 +91,10 @@ def stack(shared_home):
         process(["-m", "monitoring.exporter"], environment, home.folder / "exporter.log"),
         process(["-m", "reporting.project"], environment, home.folder / "reporting.log"),
         monitoring(home, ports) as monitor,
+        webapp(home, f"http://127.0.0.1:{ports['SERVING_PORT']}") as site,
     ):
-        running = Stack(home, ports, monitor.prometheus)
+        running = Stack(home, ports, monitor.prometheus, page)
+        page.goto(f"{site}/monitoring")
         wait_for(lambda: answers(f"{running.reporting}/api/version"), "Evidently's UI")
         shifted, said = threading.Event(), []
 
@@ -114,7 +119,7 @@ def follow(stack: Stack) -> None:
     started = time.monotonic()
     places = {
         "exporter": lambda: stack.gauges().get(("boucle_data_drifted", "")) == 1,
-        "API, which the webapp's page shows": lambda: (stack.latest().get("drift") or {}).get("drifted"),
+        "webapp": lambda: stack.page.locator(".st-key-vital_2").get_by_text("drifted", exact=True).count(),
         "alert": lambda: "DataDrift" in stack.alerts(),
         "Grafana's query": lambda: max(stack.query(stack.panel()), default=0) >= 0.3,
         "Evidently": lambda: stack.reported() >= 0.3,
