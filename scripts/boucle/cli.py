@@ -1,11 +1,12 @@
 """The `boucle` command: parse, call one use case, print."""
 
+import json
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ TRIGGER_SECONDS = 2.0
 DRAIN_SECONDS = 60.0  # a server that accepts and never answers costs ten of them
 MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
 
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON value on standard output, for programs.")]
 IfChanged = Annotated[bool, typer.Option("--if-changed", help="Do nothing when data and project.toml are as before.")]
 
 
@@ -177,6 +179,33 @@ def ready(with_demo: Annotated[bool, typer.Option(envvar="BOUCLE_DEMO")] = False
 
 
 @app.command()
+def score(
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="A .csv, .csv.gz or .parquet file, or a table.")],
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The same; postgresql://host/database?table=name.")],
+    version: Annotated[str | None, typer.Option(help="Such as v3; without it, the champion.")] = None,
+    max_rejected: Annotated[int, typer.Option(min=0, help="More rows that do not fit: exit code 1.")] = 0,
+    replace_output: Annotated[bool, typer.Option("--replace", help="Put it in the place of what is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Predict every row of a table; killed, it goes on where it was when it is called again."""
+    from boucle import scoring
+    from boucle.artifacts import Artifacts
+
+    places, say = Places(), _say("score")
+    job = scoring.Job(scoring.source_of(source), scoring.sink_of(output, places.data), version, replace_output)
+    with typer.progressbar(length=job.source.rows, label="score", show_pos=True, file=sys.stderr) as bar:
+        summary = scoring.score(job, Artifacts(places.artifacts), bar.update)
+    if as_json:
+        _print_json(asdict(summary))
+    else:
+        say(f"{summary.scored:,} rows by {summary.model_version} in {summary.output}")
+        if summary.rejected:
+            say(f"{summary.rejected:,} rows do not fit: {summary.rejected_file}")
+    if summary.rejected > max_rejected:
+        raise typer.Exit(1)
+
+
+@app.command()
 def report() -> None:
     """Have the Evidently reports written now, and say where they are."""
     from boucle.monitoring.reports import request_report, wait_for_report
@@ -287,6 +316,10 @@ def _tracker(project: Project, places: Places) -> "Tracker":
     from boucle.tracking import MLflowTracker
 
     return MLflowTracker(places.tracking, project.project.name, places.data, Artifacts(places.artifacts))
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, default=str, ensure_ascii=False, indent=2))
 
 
 def _say(step: str) -> Callable[[str], None]:
