@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,7 +76,10 @@ class CSVSource:
 
     @cached_property
     def rows(self) -> int:
-        with self._open() as file:  # a text can hold a line break: it is counted for the progress bar only
+        with (
+            self._failing(),
+            self._open() as file,
+        ):  # a text can hold a line break: it is counted for the progress bar only
             return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) - 1
 
     @cached_property
@@ -108,15 +112,19 @@ class CSVSource:
 
     @contextmanager
     def _lines(self) -> Iterator[Iterator[Cells]]:
+        with self._failing(), self._open() as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+            header = text.readline()
+            separator = max(SEPARATORS, key=header.count)
+            text.seek(0)
+            yield filled(csv.reader(text, delimiter=separator))
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
         try:
-            with self._open() as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-                header = text.readline()
-                separator = max(SEPARATORS, key=header.count)
-                text.seek(0)
-                yield filled(csv.reader(text, delimiter=separator))
+            yield
         except UnicodeDecodeError as error:
             raise NotScored(f"{self.path}: is not UTF-8 ({error.reason}); save the file as UTF-8") from error
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise NotScored(f"{self.path}: cannot be read ({error})") from error
 
     def _open(self) -> IO[bytes]:
