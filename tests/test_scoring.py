@@ -2,11 +2,13 @@
 
 import csv
 import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,9 +21,10 @@ from boucle import scoring
 from boucle.artifacts import Artifacts
 from boucle.errors import NotScored
 from boucle.scoring import session
+from boucle.scoring.parts import Parts
 from serving.api import create_app
 from serving.settings import Settings
-from tests.support import Home, kill, wait_for
+from tests.support import ROOT, Home, kill, wait_for
 
 PROJECT = """
 [data]
@@ -199,6 +202,53 @@ def test_a_killed_run_goes_on_where_it_was_with_the_version_it_began_with(cellar
     run(home, source, whole, version="v1")
     assert killed.read_bytes() == whole.read_bytes()
     assert not state.parent.exists()
+
+
+def test_a_full_disk_is_one_line_and_the_next_run_ends_what_was_begun(cellar, table, tmp_path):
+    source, output = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    table.to_parquet(source)
+    words = [sys.executable, *COMMAND, "score", str(source), str(output)]
+
+    ended = subprocess.run(
+        ["sh", "-c", 'ulimit -f 40 && exec "$@"', "sh", *words],  # no file longer than 20 kB
+        env=cellar.environment(PYTHONDONTWRITEBYTECODE="1"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert "out.parquet: cannot be written (File too large)" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not output.exists()
+    assert run(cellar, source, output).scored == 2_500
+
+
+def test_two_runs_do_not_write_the_same_output(cellar, table, tmp_path):
+    table.to_csv(tmp_path / "in.csv", index=False)
+    sink = scoring.sink_of(str(tmp_path / "out.csv"), cellar.places.data)
+
+    with Parts(sink.folder).held(), pytest.raises(NotScored, match="another run is writing this output"):
+        run(cellar, tmp_path / "in.csv", tmp_path / "out.csv")
+
+    assert run(cellar, tmp_path / "in.csv", tmp_path / "out.csv").scored == 2_500
+
+
+def test_the_nightly_line_of_the_docs_works(cellar, table, tmp_path):
+    home = Home(shutil.copytree(cellar.folder, tmp_path / "home"))
+    line = re.search(r"^15 2 \* \* \* (.+)$", (ROOT / "docs" / "scoring.md").read_text(), re.MULTILINE).group(1)
+    (home.folder / ".venv").symlink_to(Path(sys.prefix))
+    (home.places.data / "raw").mkdir(exist_ok=True)
+    nightly = ["sh", "-c", line.replace("/home/me/boucle", str(home.folder))]
+
+    failed = subprocess.run(nightly, env=home.environment(), capture_output=True, text=True, check=False)
+    table.to_parquet(home.places.data / "raw" / "customers.parquet")
+    for _ in range(2):
+        subprocess.run(nightly, env=home.environment(), check=True)
+
+    assert "failed: Nightly scoring: see data/score.log" in failed.stdout
+    assert "customers.parquet: no such file" in (home.places.data / "score.log").read_text()
+    assert len(pd.read_parquet(home.places.data / "scored.parquet")) == 2_500
 
 
 def test_a_changed_input_is_scored_from_the_beginning(cellar, table, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """One scoring run: read, check, predict, keep each part, and publish the whole."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -51,7 +52,7 @@ def score(job: Job, artifacts: Artifacts, advance: Callable[[int], None]) -> Sum
     if job.sink.exists() and not job.replace:
         raise NotScored(f"{job.sink} exists; give --replace to put the new one in its place")
     parts = Parts(job.sink.folder)
-    with parts.held():
+    with _failing(job.sink), parts.held():
         begun = _resumed(job, parts)
         served = artifacts.load_served(begun.version if begun else job.version)
         if begun is None:
@@ -78,6 +79,15 @@ def score(job: Job, artifacts: Artifacts, advance: Callable[[int], None]) -> Sum
         rejected_file=str(job.sink.rejected) if rejected else None,
         ignored_columns=tuple(name for name in job.source.columns if name not in served.contract.names),
     )
+
+
+@contextmanager
+def _failing(sink: Sink) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # the disk is full, say
+        reason = error.strerror or error
+        raise NotScored(f"{sink}: cannot be written ({reason}); the next run goes on where this one stopped") from error
 
 
 def _resumed(job: Job, parts: Parts) -> State | None:
