@@ -5,20 +5,34 @@ import signal
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from sklearn.datasets import load_iris
 
-from scripts.watch.steps import CHECKS, COMPOSE, DASHBOARDS, LOCK, PREPARE, REPORT, TRAIN, in_order, steps_for
+from scripts.watch.steps import (
+    CHECKS,
+    COMPOSE,
+    DASHBOARDS,
+    ETL,
+    LOCK,
+    PREPARE,
+    REPORT,
+    TRAIN,
+    Data,
+    data_of,
+    in_order,
+    steps_for,
+)
 from tests import receivers
 from tests.support import ROOT, Home, process, wait_for
 
 HERE = Path("/project")
-SOURCE = HERE / "data" / "raw" / "rows.csv"
+DATA = Data(HERE / "data/raw/rows.csv", ("/project/data/raw/results/*.json", "/lake/**/*.parquet"))
 CHECKED = [step.name for step in CHECKS]
 
 
 def names(*changed: str, is_reporting: bool = False) -> list[str]:
-    steps = steps_for([HERE / path for path in changed], HERE, SOURCE, is_reporting=is_reporting)
+    steps = steps_for([HERE / path for path in changed], HERE, DATA, is_reporting=is_reporting)
     return [step.name for step in steps]
 
 
@@ -33,6 +47,8 @@ def names(*changed: str, is_reporting: bool = False) -> list[str]:
         ("scripts/dashboards/stack.py", [*CHECKED, "tests of scripts/tests", DASHBOARDS.name]),
         ("project.toml", [TRAIN.name]),
         ("data/raw/rows.csv", [PREPARE.name]),
+        ("data/raw/results/2026.json", [ETL.name, PREPARE.name]),
+        ("data/raw/results/2026.txt", []),
         ("uv.lock", [*CHECKED, LOCK.name]),
         ("webapp/Dockerfile", ["tests of tests/test_compose_files.py", COMPOSE.name]),
         ("docs/drift.md", ["tests of tests/test_layout.py"]),
@@ -54,14 +70,30 @@ def test_each_step_is_done_once_and_what_is_quick_comes_first():
     assert steps == [*CHECKED, "tests of serving/tests", PREPARE.name, TRAIN.name, REPORT.name]
 
 
-def test_a_source_outside_of_the_folder_counts_too():
-    assert steps_for([Path("/rows.csv")], HERE, Path("/rows.csv"), is_reporting=False) == [PREPARE]
-    assert steps_for([Path("/other.csv")], HERE, Path("/rows.csv"), is_reporting=False) == []
+def test_files_outside_of_the_folder_count_too():
+    def steps(path):
+        return steps_for([Path(path)], HERE, Data(Path("/rows.csv"), ("/lake/**/*.parquet",)), is_reporting=False)
+
+    assert steps("/rows.csv") == [PREPARE]
+    assert steps("/lake/2026/11/rows.parquet") == [ETL, PREPARE]
+    assert steps("/other.csv") == []
+
+
+def test_project_toml_says_which_files_are_data():
+    files = [{"kind": "files", "path": "raw/*.json"}, {"kind": "files", "path": "/lake/**/*.parquet"}, {"kind": "http"}]
+    collects = ("/project/raw/*.json", "/lake/**/*.parquet")
+
+    read = data_of({"data": {"source": "raw/rows.csv"}, "etl": {"sources": files}}, HERE)
+
+    assert read == Data(HERE / "raw/rows.csv", collects)
+    assert (read.flat(), read.deep()) == ({HERE / "raw"}, {Path("/lake")})
+    assert data_of({"data": {"source": "sklearn:breast_cancer"}}, HERE) == Data()
+    assert data_of({"data": "nonsense", "etl": 3}, HERE) == Data()
 
 
 def test_every_folder_of_tests_is_one_of_this_repository():
     changed = [ROOT / part / "anything.py" for part in ("scripts", "serving", "webapp", "reporting", "monitoring")]
-    steps = in_order(steps_for(changed, ROOT, None, is_reporting=False))
+    steps = in_order(steps_for(changed, ROOT, Data(), is_reporting=False))
     folders = [step.command[-1] for step in steps if step not in CHECKS]
 
     assert len(folders) == 5
@@ -74,7 +106,9 @@ def watched(tmp_path):
     source = tmp_path / "rows.csv"
     load_iris(as_frame=True).frame.to_csv(source, index=False)
     project = f'[data]\nsource = "{source}"\ntarget = "target"\n[training]\ncandidates = ["logistic_regression"]\n'
-    return Home(tmp_path / "project").write(f"{project}folds = 2\n"), source
+    home = Home(tmp_path / "project").write(f"{project}folds = 2\n")
+    (home.folder / "serving").mkdir()
+    return home, source
 
 
 def test_a_real_watcher_runs_the_step_tells_how_it_ended_and_resumes_what_failed(watched):
@@ -110,7 +144,14 @@ def test_a_real_watcher_runs_the_step_tells_how_it_ended_and_resumes_what_failed
             assert told(3) == ("success", "prepare, train: passed")
             assert home.artifacts.champion_version() == "v1"
 
+            (home.folder / "serving" / "odd.py").write_text("x=1")
+            assert told(4) == ("failure", "format failed; passed before: nothing")
+
+            (home.folder / "serving" / "odd.py").unlink()
+            wait_for(lambda: "watch    lint" in log.read_text(), "a step under way")
+            children = psutil.Process(started.pid).children(recursive=True)
             os.kill(started.pid, signal.SIGINT)
             assert started.wait(20) == 0
+            assert [child for child in children if child.is_running() and child.status() != "zombie"] == []
     assert log.read_text().endswith("watch    ended\n")
-    assert "Traceback" not in log.read_text()
+    assert "scripts/watch/" not in log.read_text()  # no traceback of its own; that of a step is none of ours

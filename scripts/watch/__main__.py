@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import threading
+import tomllib
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,16 +15,14 @@ import typer
 from watchfiles import watch
 
 from boucle import notifying
-from boucle.config import Places, Recipients, load_project
+from boucle.config import Places, Recipients
 from boucle.embedded import Ports
 from boucle.errors import BoucleError
-from scripts.watch.steps import LEFT_OUT, Step, in_order, steps_for
+from scripts.watch.steps import LEFT_OUT, Data, Step, data_of, in_order, steps_for
 
 # An editor writes a file in several strokes, a checkout writes many.
 QUIET_SECONDS = 0.5
 PATIENCE_SECONDS = 10.0
-
-Changes = queue.SimpleQueue[set[Path]]
 
 
 class Watch:
@@ -32,27 +31,46 @@ class Watch:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._left: set[Step] = set()
-        self._source = _source(root, None)
+        self._changes: queue.SimpleQueue[set[Path]] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._data = Data()
+        self.listen()
 
-    def listen(self, changes: Changes, stop: threading.Event) -> None:
-        """Put every change into the queue, from threads that end with ``stop``."""
+    def listen(self) -> None:
+        """Hear of every change that can matter, from now on; project.toml says where the data are."""
+        with suppress(OSError, ValueError):  # while it is being written, what was known stays
+            content = tomllib.loads((self._root / Places().project).read_text(encoding="utf-8"))
+            self._data = data_of(content, self._root)
+        before, self._stop = self._stop, threading.Event()
         # The root without its folders: .venv and data hold ten thousands of files that are no one's business here.
-        flat = {self._root, *([self._source.parent] if self._source else [])}
-        deep = [
-            path
-            for path in self._root.iterdir()
-            if path.is_dir() and not path.name.startswith(".") and path.name not in LEFT_OUT
-        ]
-        for paths, recursive in ((sorted(flat), False), (deep, True)):
-            threading.Thread(target=_listen, args=(changes, paths, recursive, stop), daemon=True).start()
+        flat = {self._root, *self._data.flat()}
+        for paths, recursive in ((flat, False), ({*self._folders(), *self._data.deep()}, True)):
+            if there := sorted(path for path in paths if path.is_dir()):
+                hears = threading.Event()
+                arguments = (there, recursive, hears, self._stop)
+                threading.Thread(target=self._hear, args=arguments, daemon=True).start()
+                hears.wait(PATIENCE_SECONDS)
+        before.set()
+
+    def stop(self) -> None:
+        """Hear of nothing any more."""
+        self._stop.set()
+
+    def changed(self) -> set[Path]:
+        """The next changes, up to a moment of quiet."""
+        changed = self._changes.get()
+        while True:
+            try:
+                changed |= self._changes.get(timeout=QUIET_SECONDS)
+            except queue.Empty:
+                return changed
 
     def carry_out(self, changed: Collection[Path]) -> None:
         """Do what the changes ask for, up to the first step that fails, and tell how it ended."""
-        self._source = _source(self._root, self._source)
+        if self._root / Places().project in changed:
+            self.listen()
         is_reporting = _is_reporting()
-        asked = {
-            path: steps_for([path], self._root, self._source, is_reporting=is_reporting) for path in sorted(changed)
-        }
+        asked = {path: steps_for([path], self._root, self._data, is_reporting=is_reporting) for path in sorted(changed)}
         names = [path.name for path, steps in asked.items() if steps]
         if not names:
             return
@@ -61,6 +79,19 @@ class Watch:
         done = _run_all(steps, self._root)
         self._left = set(steps[done:])
         _tell(steps, done)
+
+    def _folders(self) -> list[Path]:
+        inside = (path for path in self._root.iterdir() if path.is_dir())
+        return [path for path in inside if not path.name.startswith(".") and path.name not in LEFT_OUT]
+
+    def _hear(self, paths: Sequence[Path], recursive: bool, hears: threading.Event, stop: threading.Event) -> None:
+        heard = watch(
+            *paths, recursive=recursive, stop_event=stop, raise_interrupt=False, rust_timeout=300, yield_on_timeout=True
+        )
+        for some in heard:  # nothing, after the timeout: then, at the latest, it is known to hear
+            hears.set()
+            if some:
+                self._changes.put({Path(path) for _, path in some})
 
 
 def _run_all(steps: Sequence[Step], root: Path) -> int:
@@ -102,30 +133,6 @@ def _tell(steps: Sequence[Step], done: int) -> None:
         typer.secho(f"watch    {error}", fg="red")
 
 
-def _listen(changes: Changes, paths: Sequence[Path], recursive: bool, stop: threading.Event) -> None:
-    for some in watch(*paths, recursive=recursive, stop_event=stop, raise_interrupt=False):
-        changes.put({Path(path) for _, path in some})
-
-
-def _next(changes: Changes) -> set[Path]:
-    """The changes up to a moment of quiet."""
-    changed = changes.get()
-    while True:
-        try:
-            changed |= changes.get(timeout=QUIET_SECONDS)
-        except queue.Empty:
-            return changed
-
-
-def _source(root: Path, known: Path | None) -> Path | None:
-    """The file that the project reads, if it is one; while project.toml is wrong, the one that was known."""
-    try:
-        source = root / load_project(root / Places().project).data.source
-    except BoucleError:
-        return known
-    return source.resolve() if source.is_file() else None
-
-
 def _is_reporting() -> bool:
     port, _ = Ports().parts["reporting"]
     with socket.socket() as probe:
@@ -136,17 +143,15 @@ def _is_reporting() -> bool:
 def main() -> None:
     """Watch the working directory."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    root, changes, stop = Path.cwd().resolve(), Changes(), threading.Event()
-    watching = Watch(root)
-    watching.listen(changes, stop)
+    watching = Watch(Path.cwd().resolve())
     typer.echo("watch    waiting for changes; Ctrl-C ends")
     try:
         while True:
-            watching.carry_out(_next(changes))
+            watching.carry_out(watching.changed())
     except KeyboardInterrupt:
         typer.echo("\nwatch    ended")
     finally:
-        stop.set()
+        watching.stop()
 
 
 main()

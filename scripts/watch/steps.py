@@ -1,9 +1,12 @@
 """Which steps a change of files asks for."""
 
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 PARTS = ("scripts", "serving", "webapp", "reporting", "monitoring/exporter", "monitoring")
 LEFT_OUT = ("data", "artifacts", "screenshots", "bench", "backtest", "mlruns", "dist", "secrets")
@@ -28,22 +31,53 @@ CHECKS = (
 LOCK = Step("lock", ("uv", "lock", "--check"))
 COMPOSE = Step("compose", ("scripts/check-compose.sh",))
 DASHBOARDS = Step("dashboards", (sys.executable, "-m", "scripts.dashboards", "--check"))
+ETL = Step("etl", ("boucle", "etl"))
 PREPARE = Step("prepare", ("boucle", "prepare", "--if-changed"))
 TRAIN = Step("train", ("boucle", "train", "--if-changed"))
 REPORT = Step("drift report", ("boucle", "report"))
 # The order in which they run: what is quick and what others build on comes first, and tests have no order of their own.
-ORDER = (*CHECKS, LOCK, COMPOSE, DASHBOARDS, PREPARE, TRAIN, REPORT)
+ORDER = (*CHECKS, LOCK, COMPOSE, DASHBOARDS, ETL, PREPARE, TRAIN, REPORT)
 
 
-def steps_for(changed: Iterable[Path], root: Path, source: Path | None, *, is_reporting: bool) -> list[Step]:
-    """The steps that absolute paths of files under ``root``, and the project's ``source``, ask for, in order.
+@dataclass(frozen=True)
+class Data:
+    """What project.toml reads: its ``source`` if that is a file, and the patterns of what `boucle etl` ``collects``."""
+
+    source: Path | None = None
+    collects: tuple[str, ...] = ()
+
+    def flat(self) -> set[Path]:
+        """Folders in which a file counts."""
+        fixed = {_fixed(pattern) for pattern in self.collects} - self.deep()
+        return fixed | ({self.source.parent} if self.source else set())
+
+    def deep(self) -> set[Path]:
+        """Folders in which a file counts however deep it lies."""
+        return {_fixed(pattern) for pattern in self.collects if Path(pattern).parent != _fixed(pattern)}
+
+
+def data_of(project: Mapping[str, Any], root: Path) -> Data:
+    """What the content of project.toml reads; what is wrong with it the commands will say."""
+    data, etl = (part if isinstance(part := project.get(name), dict) else {} for name in ("data", "etl"))
+    source = str(data.get("source", ""))
+    sources = [one for one in etl.get("sources", ()) if isinstance(one, dict) and one.get("kind") == "files"]
+    is_file = Path(source).suffix and ":" not in source
+    return Data(
+        (root / source).resolve() if is_file else None, tuple(str(root / str(one.get("path"))) for one in sources)
+    )
+
+
+def steps_for(changed: Iterable[Path], root: Path, data: Data, *, is_reporting: bool) -> list[Step]:
+    """The steps that absolute paths of files under ``root``, and of the project's ``data``, ask for, in order.
 
     ``is_reporting``: somebody is there to write the drift report.
     """
     wanted: set[Step] = set()
     for path in changed:
-        if source is not None and path == source:
+        if path == data.source:
             wanted |= {PREPARE, REPORT} if is_reporting else {PREPARE}
+        elif any(fnmatch(str(path), pattern) for pattern in data.collects):
+            wanted |= {ETL, PREPARE, REPORT} if is_reporting else {ETL, PREPARE}
         elif path.is_relative_to(root):
             wanted |= _steps(PurePosixPath(path.relative_to(root).as_posix()))
     return in_order(wanted)
@@ -83,3 +117,9 @@ def _tests_of(path: PurePosixPath) -> str:
 
 def _tests(where: str) -> Step:
     return Step(f"tests of {where}", (*PYTEST, where))
+
+
+def _fixed(pattern: str) -> Path:
+    """The deepest folder that holds all that the pattern matches."""
+    parts = Path(pattern).parts[:-1]
+    return Path(*takewhile(lambda part: not any(sign in part for sign in "*?["), parts))
