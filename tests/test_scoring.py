@@ -264,6 +264,20 @@ def test_a_changed_input_is_scored_from_the_beginning(cellar, table, tmp_path, m
     assert (summary.resumed_at_row, summary.rows) == (0, 1_100)
 
 
+def test_a_run_whose_version_was_pruned_meanwhile_begins_anew(cellar, table, tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "PART_CHUNKS", 1)
+    home = Home(shutil.copytree(cellar.folder, tmp_path / "home"))
+    table.to_csv(tmp_path / "in.csv", index=False)
+    interrupt(home, tmp_path / "in.csv", tmp_path / "out.csv")
+    home.train()
+    home.train()
+    assert home.artifacts.delete(["v1"]) == ["v1"]
+
+    summary = run(home, tmp_path / "in.csv", tmp_path / "out.csv")
+
+    assert (summary.resumed_at_row, summary.model_version, summary.scored) == (0, "v3", 2_500)
+
+
 def interrupt(home, source, output):
     def stop_in_the_second_part(_):
         stop_in_the_second_part.heard += 1
@@ -306,7 +320,7 @@ def test_an_input_that_cannot_be_used_is_refused_in_one_line(cellar, tmp_path, n
     assert ended.returncode == 1
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
-    assert not (tmp_path / "out.csv").exists()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_header_without_rows_is_refused_and_leaves_nothing(cellar, table, tmp_path):

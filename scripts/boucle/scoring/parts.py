@@ -54,7 +54,11 @@ class Parts:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise NotScored(f"{self.folder}: another run is writing this output; wait for it") from error
-            yield
+            try:
+                yield
+            finally:
+                if not self._state.exists():  # nothing was begun, or all of it is done
+                    self.forget()
 
     def state(self) -> State | None:
         """How far the last run came, if it left something that can be gone on with."""

@@ -53,7 +53,7 @@ def score(job: Job, artifacts: Artifacts, advance: Callable[[int], None]) -> Sum
         raise NotScored(f"{job.sink} exists; give --replace to put the new one in its place")
     parts = Parts(job.sink.folder)
     with _failing(job.sink), parts.held():
-        begun = _resumed(job, parts)
+        begun = _resumed(job, parts, artifacts.versions())
         served = artifacts.load_served(begun.version if begun else job.version)
         if begun is None:
             _check(job.source.columns, served.contract)
@@ -90,11 +90,12 @@ def _failing(sink: Sink) -> Iterator[None]:
         raise NotScored(f"{sink}: cannot be written ({reason}); the next run goes on where this one stopped") from error
 
 
-def _resumed(job: Job, parts: Parts) -> State | None:
-    """The state of an unfinished run of the same job."""
+def _resumed(job: Job, parts: Parts, versions: Sequence[str]) -> State | None:
+    """The state of an unfinished run of the same job, unless its version was pruned meanwhile."""
     state = parts.state()
-    is_same = state is not None and state.identity == job.source.identity and job.version in (None, state.version)
-    return state if is_same else None
+    if state is None or state.identity != job.source.identity or state.version not in versions:
+        return None
+    return state if job.version in (None, state.version) else None
 
 
 def _check(columns: Sequence[str], contract: Contract) -> None:
