@@ -168,6 +168,18 @@ bench-drift: $(INSTALLED) ## Measure false alarms and delays of the drift verdic
 backtest: $(INSTALLED) ## Replay DATA=file through the loop and its rivals; OPTIONS="--target y"
 	boucle backtest $(if $(DATA),"$(DATA)") $(OPTIONS)
 
+.PHONY: score
+score: $(INSTALLED) ## Predict every row of a table: INPUT=file-or-table OUTPUT=file-or-table; OPTIONS="--version v3"
+	@boucle score "$(or $(INPUT),$(error INPUT=… is missing))" "$(or $(OUTPUT),$(error OUTPUT=… is missing))" $(OPTIONS)
+
+.PHONY: watch
+watch: $(INSTALLED) ## Do again what a changed file makes stale: checks and tests, data, training; Ctrl-C ends
+	@python -m scripts.watch
+
+.PHONY: package
+package: $(INSTALLED) ## Build the wheel of `boucle` into dist/
+	uv build --wheel --quiet --package boucle --out-dir dist
+
 .PHONY: dashboards
 dashboards: $(INSTALLED) ## Write Grafana's dashboards from scripts/dashboards
 	python -m scripts.dashboards

@@ -13,9 +13,10 @@ from uuid_utils import uuid7
 
 from boucle.contract import Label, show
 from boucle.errors import InvalidRecord
+from boucle.rows import Chunk, Values
 from serving.bodies import parse_json, wrong_body
 from serving.csv_rows import csv_chunks
-from serving.predictor import CHUNK_ROWS, UNREADABLE, Chunk, Predictor, Values
+from serving.predictor import CHUNK_ROWS, UNREADABLE, Predictor
 from serving.problems import BodyTooLarge, UnsupportedBody, field_problems
 
 CSV, NDJSON, JSON = "text/csv", ("application/x-ndjson", "application/jsonl"), "application/json"

@@ -1,7 +1,6 @@
 """A version ready to answer: its decoder, its scorer, and the form of its answers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from operator import itemgetter
 from time import perf_counter
 from typing import Annotated, Any, Literal
@@ -11,15 +10,13 @@ from msgspec.structs import astuple
 from uuid_utils import uuid7
 
 from boucle.artifacts import PickledScorer, ServedVersion
-from boucle.contract import NO_NUL, Boolean, Category, Cell, Classes, Contract, Feature, Label, Number, Record
-from boucle.errors import InvalidRecord
+from boucle.contract import NO_NUL, Boolean, Category, Classes, Contract, Feature, Label, Number, Record
+from boucle.rows import Values
 from boucle.store import PredictionRow, PredictionSource
 from serving.bodies import label_name
 from serving.journal import Journal
 
 CHUNK_ROWS = 500
-
-Values = tuple[Cell, ...]  # one row, in the contract's order
 
 
 class Answer(msgspec.Struct):
@@ -36,14 +33,6 @@ encode = msgspec.json.Encoder().encode
 
 # What msgspec raises at a wrong body: also for bytes that are no UTF-8, and for brackets nested by the thousand.
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Some rows of a batch in order, each as typed values or its error; ``warnings`` by position, for a few."""
-
-    rows: Sequence[Values | InvalidRecord]
-    warnings: dict[int, list[str]] = field(default_factory=dict)
 
 
 class Predictor:

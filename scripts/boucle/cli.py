@@ -1,24 +1,27 @@
 """The `boucle` command: parse, call one use case, print."""
 
+import json
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from boucle.config import Places, Project, load_project
+from boucle.config import Places, Project, Recipients, load_project
 from boucle.embedded import Ports, check_ports, wait_until_ready
 from boucle.errors import BoucleError
 
 # A command imports what it needs: checking a port must not cost the seconds that scikit-learn takes.
 if TYPE_CHECKING:
+    from boucle.pruning import Plan
     from boucle.retraining import Trainer
     from boucle.tracking import Tracker
 
@@ -31,7 +34,30 @@ TRIGGER_SECONDS = 2.0
 DRAIN_SECONDS = 60.0  # a server that accepts and never answers costs ten of them
 MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
 
+# What an installation without extras does not bring along.
+EXTRAS = {"mlflow": "tracking", "matplotlib": "tracking", "skops": "tracking", "requests": "demo", "river": "backtest"}
+EXTRAS |= {"pyarrow": "score", "apprise": "notify", "distributed": "dask"}
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON value on standard output, for programs.")]
 IfChanged = Annotated[bool, typer.Option("--if-changed", help="Do nothing when data and project.toml are as before.")]
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(metadata.version("boucle"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Predict, hear the truth, retrain, compare, deploy.
+
+    Exit codes: 0 done; 1 refused or failed, one line says why; 2 wrong usage.
+    """
 
 
 def main() -> None:
@@ -40,6 +66,12 @@ def main() -> None:
         app()
     except BoucleError as error:
         typer.secho(str(error), err=True, fg="red")
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        typer.secho(f"this needs {error.name}: pip install 'boucle[{extra}]'", err=True, fg="red")
         sys.exit(1)
 
 
@@ -119,15 +151,20 @@ def promote(version: str, reason: str = "by hand", actor: str = "command line") 
 @app.command()
 def history(
     at: Annotated[datetime | None, typer.Option(formats=MOMENTS, help="Only who was champion then; UTC.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print who was champion from when to when, and why; newest first."""
     from boucle.artifacts import Artifacts
 
     _, places = _open()
     artifacts, say = Artifacts(places.artifacts), _say("history")
-    for reign in artifacts.reigns() if at is None else [artifacts.champion_at(at.replace(tzinfo=UTC))]:
+    reigns = artifacts.reigns() if at is None else [artifacts.champion_at(at.replace(tzinfo=UTC))]
+    if as_json:
+        return _print_json([{**reign.promotion.model_dump(), "until": reign.until} for reign in reigns])
+    for reign in reigns:
         one = reign.promotion
         say(f"{one.version:5} {one.promoted_at} to {reign.until or 'now'}: {one.reason} ({one.actor})")
+    return None
 
 
 @app.command()
@@ -135,8 +172,9 @@ def prune(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would go, and why the others stay.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Delete old predictions and versions that nothing needs, by [retention] of project.toml."""
+    """Delete old predictions and versions that nothing needs, as the table retention of project.toml says."""
     from boucle import pruning
     from boucle.artifacts import Artifacts
     from boucle.store import open_store
@@ -146,15 +184,16 @@ def prune(
     store = open_store(places.database, places.data, project.feedback.k)
     if dry_run:
         planned = pruning.plan(project, artifacts, store, datetime.now(UTC))
-        for fate in planned.versions:
-            say(f"{fate.version:5} {f'stays: {fate.stays}' if fate.stays else 'would go'}")
-        say(f"{planned.predictions:,} predictions would go")
-        return
-    is_complete = False
-    while not is_complete:
-        pruned = pruning.prune(project, artifacts, store, datetime.now(UTC))
-        is_complete = pruned.is_complete
-        say(f"{pruned.predictions:,} predictions and {', '.join(pruned.versions) or 'no version'} went")
+        return _print_json(asdict(planned)) if as_json else _tell_plan(planned)
+    gone: list[pruning.Pruned] = []
+    while not gone or not gone[-1].is_complete:
+        gone.append(pruning.prune(project, artifacts, store, datetime.now(UTC)))
+        if not as_json:
+            say(f"{gone[-1].predictions:,} predictions and {', '.join(gone[-1].versions) or 'no version'} went")
+    if as_json:
+        versions = [version for one in gone for version in one.versions]
+        _print_json({"predictions": sum(one.predictions for one in gone), "versions": versions})
+    return None
 
 
 @app.command()
@@ -174,6 +213,48 @@ def ready(with_demo: Annotated[bool, typer.Option(envvar="BOUCLE_DEMO")] = False
     if with_demo:
         _drive(stack)
     signal.pause()
+
+
+@app.command()
+def score(
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="A .csv, .csv.gz or .parquet file, or a table.")],
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The same; postgresql://host/database?table=name.")],
+    version: Annotated[str | None, typer.Option(help="Such as v3; without it, the champion.")] = None,
+    max_rejected: Annotated[int, typer.Option(min=0, help="More rows that do not fit: exit code 1.")] = 0,
+    replace_output: Annotated[bool, typer.Option("--replace", help="Put it in the place of what is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Predict every row of a table; killed, it goes on where it was when it is called again."""
+    from boucle import scoring
+    from boucle.artifacts import Artifacts
+
+    places, say = Places(), _say("score")
+    job = scoring.Job(scoring.source_of(source), scoring.sink_of(output, places.data), version, replace_output)
+    with typer.progressbar(length=job.source.rows, label="score", show_pos=True, file=sys.stderr) as bar:
+        summary = scoring.score(job, Artifacts(places.artifacts), bar.update)
+    if as_json:
+        _print_json(asdict(summary))
+    else:
+        say(f"{summary.scored:,} rows by {summary.model_version} in {summary.output}")
+        if summary.rejected:
+            say(f"{summary.rejected:,} rows do not fit: {summary.rejected_file}")
+    if summary.rejected > max_rejected:
+        raise typer.Exit(1)
+
+
+@app.command()
+def notify(
+    title: str,
+    text: str,
+    status: Annotated[Literal["ok", "failed"], typer.Option(help="How it ended.")] = "ok",
+) -> None:
+    """Tell how something ended: on the terminal, and to whom BOUCLE_NOTIFY_URLS_FILE names."""
+    from boucle import notifying
+
+    say = _say("notify")
+    say(f"{status}: {title}: {text}")
+    told = notifying.send(notifying.Notification(title, text, status), Recipients())
+    say(f"{told} told" if told else "nobody else is told: BOUCLE_NOTIFY_URLS_FILE names nobody")
 
 
 @app.command()
@@ -240,6 +321,13 @@ def backtest(
     session.hold(terms.project_for(chosen, project), kinds, batch, phases, out, _say("backtest"))
 
 
+def _tell_plan(planned: "Plan") -> None:
+    say = _say("prune")
+    for fate in planned.versions:
+        say(f"{fate.version:5} {f'stays: {fate.stays}' if fate.stays else 'would go'}")
+    say(f"{planned.predictions:,} predictions would go")
+
+
 def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -287,6 +375,10 @@ def _tracker(project: Project, places: Places) -> "Tracker":
     from boucle.tracking import MLflowTracker
 
     return MLflowTracker(places.tracking, project.project.name, places.data, Artifacts(places.artifacts))
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, default=str, ensure_ascii=False, indent=2))
 
 
 def _say(step: str) -> Callable[[str], None]:

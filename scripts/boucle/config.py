@@ -244,6 +244,27 @@ class Places(BaseSettings):
         return self.tracking_uri or f"sqlite:///{self.data / 'mlflow' / 'mlflow.db'}"
 
 
+class Recipients(BaseSettings):
+    """Who is told how a step ended: addresses as https://appriseit.com writes them. They hold secrets."""
+
+    model_config = SettingsConfigDict(env_prefix="BOUCLE_NOTIFY_", frozen=True, env_ignore_empty=True, extra="ignore")
+
+    urls: str = ""
+    urls_file: Path | None = None
+
+    def all(self) -> list[str]:
+        """Every address of the variable and of the file, which has one a line.
+
+        Raises:
+            InvalidProject: when the file cannot be read.
+        """
+        try:
+            lines = self.urls_file.read_text(encoding="utf-8").splitlines() if self.urls_file else []
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidProject(f"BOUCLE_NOTIFY_URLS_FILE={self.urls_file}: cannot be read ({error})") from error
+        return [url for line in (*self.urls.split(), *lines) if (url := line.strip()) and not url.startswith("#")]
+
+
 def load_project(path: Path) -> Project:
     """The project that ``path`` describes, with the overrides of the environment.
 

@@ -64,6 +64,14 @@ class NotReported(BoucleError):
     """The reports that were asked for did not come."""
 
 
+class NotScored(BoucleError):
+    """A table cannot be read, scored or written as it was asked for."""
+
+
+class NotNotified(BoucleError):
+    """A notification reached nobody, or not everybody that it should."""
+
+
 class UnknownRevision(BoucleError):
     """The database was migrated by a newer version of the code."""
 

@@ -10,10 +10,10 @@ from boucle import explanation
 from boucle.artifacts import Artifacts, ServedVersion
 from boucle.contract import Contract
 from boucle.errors import ModelNotFound, PredictionNotFound
+from boucle.rows import Values
 from boucle.store import LoggedPrediction
 from serving import bodies
 from serving.parts import UsedParts
-from serving.predictor import Values
 from serving.schemas import Contribution, ExplainById, Explanation
 
 router = APIRouter(tags=["predict"])

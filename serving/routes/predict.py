@@ -7,10 +7,11 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from boucle.errors import BoucleError
+from boucle.rows import Chunk
 from serving import batch, metrics
 from serving.bodies import wrong_body
 from serving.parts import UsedParts
-from serving.predictor import Chunk, Predictor, encode
+from serving.predictor import Predictor, encode
 from serving.schemas import Prediction
 
 router = APIRouter(tags=["predict"])

@@ -9,6 +9,7 @@ import pytest
 
 from boucle.contract import Boolean, Category, Classes, Contract, Number
 from boucle.errors import InvalidRecord
+from boucle.rows import RowReader
 from serving import batch, csv_rows
 from serving.problems import BodyTooLarge
 
@@ -42,7 +43,7 @@ LINES = [
 
 @pytest.mark.parametrize(("line", "is_right"), LINES)
 def test_a_line_means_the_same_in_a_chunk_as_alone(line, is_right):
-    reader = csv_rows._CsvReader(["age", "area", "owns", "job"], CONTRACT)
+    reader = RowReader(["age", "area", "owns", "job"], CONTRACT)
 
     for lines in ([line], [USUAL] * 3 + [line]):
         chunk = reader.chunk(lines)
@@ -54,7 +55,7 @@ def test_a_line_means_the_same_in_a_chunk_as_alone(line, is_right):
 
 def test_a_number_that_stands_for_a_missing_value_is_one_in_every_reading():
     gaps = Contract(features=CONTRACT.features, target=CONTRACT.target, example={}, missing_values=("NA", "-999"))
-    reader = csv_rows._CsvReader(["age", "area", "owns", "job"], gaps)
+    reader = RowReader(["age", "area", "owns", "job"], gaps)
     lines = [["-999", "2.5", "true", "cook"], ["30", "-999", "true", "cook"]]
 
     for line in lines:
@@ -115,7 +116,7 @@ def error_or(row):
 
 
 def test_columns_in_another_order_are_put_in_the_contracts():
-    chunk = csv_rows._CsvReader(["job", "owns", "area", "age"], CONTRACT).chunk([USUAL[::-1]])
+    chunk = RowReader(["job", "owns", "area", "age"], CONTRACT).chunk([USUAL[::-1]])
 
     assert chunk.rows == [(30.0, 2.5, True, "cook")]
 
