@@ -126,7 +126,7 @@ training: $(INSTALLED) ## Train if the data changed, examine challengers, promot
 
 .PHONY: code
 code: $(INSTALLED) ## Check, test and build: what a change must pass
-	$(PIPELINE) code lint types files security duplicates coverage images
+	$(PIPELINE) code lint types files groovy security duplicates coverage images
 
 .PHONY: contract
 contract: $(INSTALLED) ## Check that the data have the form that clients were promised
@@ -253,7 +253,7 @@ types: $(INSTALLED) ## Check types, and who may import whom
 	lint-imports
 
 .PHONY: files
-files: $(INSTALLED) ## Check all other files: the lock, dashboards, Compose, shell, workflows, Jenkins
+files: $(INSTALLED) ## Check all other files: the lock, dashboards, Compose, shell, workflows
 	uv lock --check
 	scripts/requirements.sh --check
 	python -m scripts.dashboards --check
@@ -265,6 +265,10 @@ security: $(INSTALLED) ## Look for risky code, known vulnerabilities and secrets
 	bandit --quiet --configfile pyproject.toml --severity-level medium --recursive scripts serving webapp reporting monitoring
 	git ls-files -z -co --exclude-standard | xargs -0 detect-secrets-hook --exclude-files uv.lock
 	python -m scripts.audit
+
+.PHONY: groovy
+groovy: $(INSTALLED) ## Lint Jenkins' pipelines, where Java is
+	scripts/check-ci.sh jenkins
 
 .PHONY: duplicates
 duplicates: $(INSTALLED) ## Look for ten equal lines in two places

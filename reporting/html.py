@@ -4,7 +4,6 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from reporting import reports
 from reporting.settings import Settings
 from reporting.window import NotReportable, read_window
 
@@ -15,7 +14,11 @@ def write(data: Path, folder: Path) -> list[Path]:
     Raises:
         NotReportable: when there is no observation yet, or it saw too few rows for a verdict.
     """
-    found = reports.snapshots(read_window(data), datetime.now(UTC))
+    window = read_window(data)
+    # Here and not above: it costs twenty seconds, which only a window with a verdict is worth.
+    from reporting import reports
+
+    found = reports.snapshots(window, datetime.now(UTC))
     folder.mkdir(parents=True, exist_ok=True)
     pages = [folder / f"{snapshot.get_name().lower().replace(' ', '-')}.html" for snapshot in found]
     for snapshot, page in zip(found, pages, strict=True):
