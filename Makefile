@@ -106,7 +106,8 @@ diagnose: $(INSTALLED) ## Write a page on what is wrong in production, since whe
 # What a person runs is what Jenkins and GitHub Actions run. A step is a target: it is idempotent, and one that finds
 # nothing new says so. What became of the steps is in build/pipelines, what they made elsewhere in build/.
 PIPELINE = @python -m scripts.pipelines $(if $(FROM),--from $(FROM))
-ETL := $(if $(shell grep -sl '^\[etl' "$${BOUCLE_PROJECT:-project.toml}"),etl)
+ETL := $(if $(shell grep -slE '^\[+etl' "$${BOUCLE_PROJECT:-project.toml}"),etl)
+OPTIONS ?= $(if $(LIMIT),--limit $(LIMIT))
 # For one run, in place of what project.toml says: K=20 STRATEGY=scratch,window
 comma := ,
 ifneq ($(K),)

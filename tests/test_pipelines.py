@@ -135,8 +135,8 @@ MADE = sorted({(name, said) for name, said in commands() if re.search(r"\bmake\b
 
 @pytest.mark.parametrize(("name", "said"), MADE, ids=[f"{name}: {said[:40]}" for name, said in MADE])
 def test_every_command_of_a_ci_server_is_one_that_make_would_carry_out(name, said):
-    # The very command, in a shell; make says what it would do.
-    rehearsed = re.sub(r"\bmake\b", "make --dry-run INSTALLED=", said)
+    # The very command, in a shell, as if nothing had run before it; make says what it would do.
+    rehearsed = re.sub(r"\bmake\b", "make --dry-run INSTALLED=", re.sub(r"^test -e \S+ \|\| ", "", said))
 
     done = subprocess.run(
         ["bash", "-c", rehearsed], cwd=ROOT, env=environment() | GIVEN, capture_output=True, text=True, check=False
@@ -177,6 +177,26 @@ def test_k_and_strategies_of_one_run_are_what_project_toml_would_say():
     ).stdout
 
     assert said == '20 ["scratch","window"]\n'
+
+
+def test_documents_are_a_limit_for_the_sources_which_are_collected_where_there_are_any(tmp_path):
+    project = tmp_path / "project.toml"
+    project.write_text('[data]\n[[etl.sources]]\nname = "seasons"\n')
+    show = "--eval=show: ; @echo $(ETL) $(OPTIONS)"
+
+    said = [
+        subprocess.run(
+            ["make", "--no-print-directory", show, "show", "LIMIT=500"],
+            cwd=ROOT,
+            env={**environment(), "BOUCLE_PROJECT": str(path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for path in (project, ROOT / "none.toml")
+    ]
+
+    assert said == ["etl --limit 500\n", "--limit 500\n"]
 
 
 def test_data_and_training_run_for_real_one_after_the_other(home):
