@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from scripts.audit import verdict as audit_verdict
-from tests.support import ROOT, wait_for
+from tests.support import ROOT, serving, wait_for
 
 MAKEFILE = """
 collect: ; @test -e collected && echo nothing new || { touch collected; echo collected; }
@@ -216,6 +216,34 @@ def test_data_and_training_run_for_real_one_after_the_other(home):
         assert set(became(ROOT, pipeline).values()) == {"passed"}
     assert home.artifacts.champion_version() == "v1"
     assert re.search(r"smoke +v1 predicts (benign|malignant)", done.stdout)
+
+
+def smoke(home, **more):
+    return subprocess.run(
+        ["bash", str(ROOT / "scripts" / "smoke-local.sh")],
+        env={**home.environment(**more), "PYTHONPATH": f"{ROOT}:{ROOT / 'scripts'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_the_running_api_is_asked_where_there_is_one(home):
+    with serving(home, workers=1) as url:
+        done = smoke(home, SERVING_URL=url)
+
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(rf"smoke +v1 predicts \w+, at {url}\n", done.stdout)
+
+
+def test_without_a_champion_the_smoke_test_says_what_to_do(home):
+    shutil.rmtree(home.places.artifacts)
+
+    done = smoke(home)
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("holds no champion; run make train\n")
 
 
 def test_jenkins_has_no_password_but_the_generated_one():
