@@ -287,6 +287,4 @@ format: $(INSTALLED) ## Format the code, and mend what the linter can
 .PHONY: clean
 clean: ## Forget data, artifacts and what the tests left; the environment stays
 	find data artifacts -mindepth 1 ! -name README.md -delete
-	rm -rf screenshots backtest diagnosis bench .bench/run .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
-=======
-	rm -rf build screenshots backtest bench .bench/run .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf build screenshots backtest diagnosis bench .bench/run .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
