@@ -42,7 +42,8 @@ INSTALLED := .venv/installed
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ / {print "\n" substr($$0, 5)} \
+		/^[a-z0-9-]+:.*## / {printf "  \033[1m%-17s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(INSTALLED): pyproject.toml uv.lock $(wildcard */pyproject.toml */*/pyproject.toml)
 	@command -v uv >/dev/null || { $(PYTHON) -m venv .venv && pip install --quiet uv==$(UV_VERSION); } || \
@@ -50,12 +51,14 @@ $(INSTALLED): pyproject.toml uv.lock $(wildcard */pyproject.toml */*/pyproject.t
 	uv sync --frozen --all-packages --all-extras
 	@touch $@
 
+##@ On this machine
+
 .PHONY: setup
 setup: $(INSTALLED) ## Create the environment from the lock file
 
 .PHONY: prepare
 prepare: $(INSTALLED) ## Embed the source into data/ref_data.csv
-	boucle prepare
+	boucle prepare --if-changed
 
 .PHONY: train
 train: $(INSTALLED) ## Compare the candidates, make the best the champion
@@ -98,6 +101,61 @@ silence: ## Keep an alert quiet: ALERT=DataDrift FOR=2h COMMENT="why"
 diagnose: $(INSTALLED) ## Write a page on what is wrong in production, since when, and what to do; OPTIONS="--out folder"
 	@boucle diagnose $(OPTIONS)
 
+##@ Pipelines: each runs alone, and goes on where it failed; FROM=step starts there
+
+# What a person runs is what Jenkins and GitHub Actions run. A step is a target: it is idempotent, and one that finds
+# nothing new says so. What became of the steps is in build/pipelines, what they made elsewhere in build/.
+PIPELINE = @python -m scripts.pipelines $(if $(FROM),--from $(FROM))
+ETL := $(if $(shell grep -slE '^\[+etl' "$${BOUCLE_PROJECT:-project.toml}"),etl)
+OPTIONS ?= $(if $(LIMIT),--limit $(LIMIT))
+# For one run, in place of what project.toml says: K=20 STRATEGY=scratch,window
+comma := ,
+ifneq ($(K),)
+export BOUCLE__FEEDBACK__K := $(K)
+endif
+ifneq ($(STRATEGY),)
+export BOUCLE__TRAINING__STRATEGIES := ["$(subst $(comma),"$(comma)",$(STRATEGY))"]
+endif
+
+.PHONY: data
+data: $(INSTALLED) ## Collect and prepare the data, check the contract, tell the drift; LIMIT=500
+	$(PIPELINE) data $(ETL) prepare contract drift
+
+.PHONY: training
+training: $(INSTALLED) ## Train if the data changed, examine challengers, promote the winner; K=20 STRATEGY=scratch
+	$(PIPELINE) training drift first-champion retrain smoke
+
+.PHONY: code
+code: $(INSTALLED) ## Check, test and build: what a change must pass
+	$(PIPELINE) code lint types files groovy security duplicates coverage images
+
+.PHONY: contract
+contract: $(INSTALLED) ## Check that the data have the form that clients were promised
+	@boucle contract
+
+.PHONY: drift
+drift: $(INSTALLED) ## Tell what moved in production; Evidently's pages in build/reports
+	@boucle drift
+	@python -m reporting.html build/reports
+
+.PHONY: first-champion
+first-champion: $(INSTALLED)
+	@boucle train --if-changed --plots build/training
+
+.PHONY: retrain
+retrain: $(INSTALLED) ## Examine challengers if k rows are new; promote the winner; plots in build/training
+	@boucle retrain --if-due --plots build/training
+
+.PHONY: smoke
+smoke: $(INSTALLED) ## One real prediction by the champion: of the running API, else of one started for it
+	@scripts/smoke-local.sh
+
+.PHONY: notify
+notify: $(INSTALLED) ## Tell people: TITLE=… TEXT=… STATUS=ok or failed
+	@boucle notify "$$TITLE" "$$TEXT" --status "$${STATUS:-ok}" || echo "nobody was told"
+
+##@ In Docker Compose
+
 .PHONY: up
 up: ## Build and start the stack in Docker Compose; return when a prediction works
 	@scripts/up.sh
@@ -122,6 +180,12 @@ deploy: ## Put other images into service, TAG=… REGISTRY=…; go back if no pr
 publish: ## Build the images of this commit and push them, REGISTRY=…
 	@scripts/publish.sh
 
+.PHONY: images
+images: ## Build the images of this folder, where Docker is
+	@if docker info >/dev/null 2>&1; then scripts/secrets.sh && docker compose build; else echo "no Docker engine: no images built"; fi
+
+##@ Code
+
 .PHONY: requirements
 requirements: $(INSTALLED) ## Write each image's requirements.txt from the lock
 	scripts/requirements.sh
@@ -132,7 +196,11 @@ e2e: $(INSTALLED) system-packages ## Test the whole stack in Docker Compose, in 
 
 .PHONY: test
 test: $(INSTALLED) system-packages ## Run every test that needs no Docker
-	pytest
+	pytest --junitxml build/tests.xml
+
+.PHONY: coverage
+coverage: $(INSTALLED) system-packages ## The tests, and which lines they ran: build/coverage; fails below the floor
+	scripts/coverage.sh $(TESTS)
 
 # What the tests and the benchmark need of Debian: a browser, a load, servers that they start by themselves.
 .PHONY: system-packages
@@ -185,15 +253,43 @@ dashboards: $(INSTALLED) ## Write Grafana's dashboards from scripts/dashboards
 	python -m scripts.dashboards
 
 .PHONY: check
-check: $(INSTALLED) ## Check format, lint, types, imports, the lock, the dashboards and the Compose files
+check: lint types files ## Check all that takes seconds: lint, types, files
+
+.PHONY: lint
+lint: $(INSTALLED) ## Check format and lint of the Python code
 	ruff format --check .
 	ruff check .
+
+.PHONY: types
+types: $(INSTALLED) ## Check types, and who may import whom
 	mypy
 	lint-imports
+
+.PHONY: files
+files: $(INSTALLED) ## Check all other files: the lock, dashboards, Compose, shell, workflows
 	uv lock --check
 	scripts/requirements.sh --check
 	python -m scripts.dashboards --check
 	scripts/check-compose.sh
+	scripts/check-ci.sh
+
+.PHONY: security
+security: $(INSTALLED) ## Look for risky code, known vulnerabilities and secrets
+	bandit --quiet --configfile pyproject.toml --severity-level medium --recursive scripts serving webapp reporting monitoring
+	git ls-files -z -co --exclude-standard | xargs -0 detect-secrets-hook --exclude-files uv.lock
+	python -m scripts.audit
+
+.PHONY: groovy
+groovy: $(INSTALLED) ## Lint Jenkins' pipelines, where Java is
+	scripts/check-ci.sh jenkins
+
+.PHONY: duplicates
+duplicates: $(INSTALLED) ## Look for ten equal lines in two places
+	pylint scripts/boucle scripts/pipelines serving webapp reporting monitoring/exporter
+
+.PHONY: hooks
+hooks: $(INSTALLED) ## Have git run the checks: quick ones before a commit, the slow ones before a push
+	pre-commit install --install-hooks --hook-type pre-commit --hook-type pre-push
 
 .PHONY: format
 format: $(INSTALLED) ## Format the code, and mend what the linter can
@@ -203,4 +299,4 @@ format: $(INSTALLED) ## Format the code, and mend what the linter can
 .PHONY: clean
 clean: ## Forget data, artifacts and what the tests left; the environment stays
 	find data artifacts -mindepth 1 ! -name README.md -delete
-	rm -rf screenshots backtest diagnosis bench .bench/run .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf build screenshots backtest diagnosis bench .bench/run .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

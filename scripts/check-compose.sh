@@ -1,16 +1,12 @@
 #!/usr/bin/env bash
-# Lint Dockerfiles, shell scripts and Compose files; and, where Docker Compose is there, validate the stack under every combination of profiles, and
-# each folder alone.
+# Lint Dockerfiles, shell scripts and Compose files; and, where Docker Compose is there, validate the stack under every
+# combination of profiles, and each folder alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 mapfile -t dockerfiles < <(git ls-files -co --exclude-standard '*Dockerfile')
 hadolint "${dockerfiles[@]}"
-if command -v shellcheck >/dev/null; then
-  shellcheck scripts/*.sh monitoring/*/*.sh .ci/run
-else
-  echo "no shellcheck: shell scripts not linted (Debian: apt-get install shellcheck)"
-fi
+shellcheck scripts/*.sh monitoring/*/*.sh .ci/run
 if command -v promtool >/dev/null && command -v amtool >/dev/null; then
   promtool check config monitoring/prometheus/{prometheus,laptop}.yml
   promtool test rules monitoring/prometheus/tests/*.yml

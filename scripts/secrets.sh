@@ -4,9 +4,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Nobody else looks into the folder; in it, each file is readable by the one container that it is mounted into. What an
-# operator puts into secrets/alertmanager switches on Slack and mail.
-mkdir -p secrets/alertmanager && chmod 700 secrets
-for name in database_password grafana_password; do
+# operator puts into secrets/alertmanager switches on Slack and mail for alerts, into secrets/notify/urls for pipelines.
+mkdir -p secrets/alertmanager secrets/notify && chmod 700 secrets
+touch secrets/notify/urls
+for name in database_password grafana_password jenkins_password; do
   [[ -s secrets/$name ]] && continue
   od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"secrets/$name"
   chmod 444 "secrets/$name"

@@ -17,7 +17,7 @@ import typer
 
 from boucle.config import Places, Project, Recipients, load_project
 from boucle.embedded import Ports, check_ports, wait_until_ready
-from boucle.errors import BoucleError
+from boucle.errors import BoucleError, ContractBroken
 
 # A command imports what it needs: checking a port must not cost the seconds that scikit-learn takes.
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ EXTRAS |= {"pyarrow": "score", "apprise": "notify", "distributed": "dask"}
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value on standard output, for programs.")]
 IfChanged = Annotated[bool, typer.Option("--if-changed", help="Do nothing when data and project.toml are as before.")]
+PlotFolder = Annotated[Path | None, typer.Option(help="A folder for the tables and plots of what was compared.")]
 
 
 def _print_version(is_wanted: bool) -> None:
@@ -88,7 +89,7 @@ def prepare(if_changed: IfChanged = False) -> None:
 
 
 @app.command()
-def train(if_changed: IfChanged = False) -> None:
+def train(if_changed: IfChanged = False, plots: PlotFolder = None) -> None:
     """Prepare if data or project.toml changed, compare the candidates, make the best the champion."""
     from boucle import preparation, training
     from boucle.artifacts import Artifacts
@@ -99,7 +100,7 @@ def train(if_changed: IfChanged = False) -> None:
     if if_changed and training.is_current(project, prepared, artifacts):
         say("nothing changed")
     else:
-        training.train(project, prepared, artifacts, _tracker(project, places), say, actor="make train")
+        training.train(project, prepared, artifacts, _tracker(project, places, plots), say, actor="make train")
 
 
 @app.command()
@@ -133,6 +134,62 @@ def trainer(
         ],
         beat=made.beat,
     ).work()
+
+
+@app.command()
+def retrain(
+    if_due: Annotated[
+        bool, typer.Option("--if-due", help="Do nothing when fewer than feedback.k rows are new to the champion.")
+    ] = False,
+    plots: PlotFolder = None,
+) -> None:
+    """Examine challengers on the newest feedback, now and here; promote the one that wins."""
+    say, made = _say("retrain"), _trainer(pulse=None, owner=None, plots=plots)
+    unheard, due = made.unheard_rows(), max(made.project.feedback.k, 1)
+    if if_due and unheard < due:
+        say(f"nothing to do: {unheard} rows are new to the champion, of {due} that make a lesson")
+        return
+    _log()
+    run = made.carry_out(made.store.runs.request("manual", trigger_reason="boucle retrain"))
+    say(f"run {run.id}: {run.verdict}{f', {run.version}' if run.version else ''}: {run.reason}")
+
+
+@app.command()
+def contract() -> None:
+    """Check that the prepared data still have the form that the champion's clients were promised."""
+    from boucle import preparation
+    from boucle.artifacts import Artifacts
+    from boucle.contract import broken
+
+    _, places = _open()
+    say, artifacts, found = _say("contract"), Artifacts(places.artifacts), preparation.load(places.data).contract
+    version = artifacts.champion_version()
+    if version is None:
+        say(f"{len(found.features)} columns; there is no champion yet that promised any")
+        return
+    breaks = broken(artifacts.load_served(version).contract, found)
+    if breaks:
+        raise ContractBroken(f"not what {version} promised: {'; '.join(breaks)}. If that is meant: make train")
+    say(f"{len(found.features)} columns, all that {version} promised")
+
+
+@app.command()
+def drift() -> None:
+    """Look at production now: what moved away from what the champion knows, and how good the answers were."""
+    from boucle.artifacts import Artifacts
+    from boucle.monitoring.observer import Observer
+    from boucle.monitoring.summary import summary
+    from boucle.store import open_store
+
+    project, places = _open()
+    say, artifacts = _say("drift"), Artifacts(places.artifacts)
+    if artifacts.champion_version() is None:
+        say("there is no champion yet to compare with")
+        return
+    store = open_store(places.database, places.data, project.feedback.k)
+    seen = Observer(project, places.data, artifacts, store).look(datetime.now(UTC))
+    for line in summary(seen) if seen else []:
+        say(line)
 
 
 @app.command()
@@ -339,14 +396,14 @@ def _drive(stack: Ports) -> None:
     drive(f"http://127.0.0.1:{stack.serving_port}", preparation.load(Places().data), typer.echo)
 
 
-def _trainer(pulse: Path | None, owner: str | None) -> "Trainer":
+def _trainer(pulse: Path | None, owner: str | None, plots: Path | None = None) -> "Trainer":
     from boucle.artifacts import Artifacts
     from boucle.retraining import Trainer
     from boucle.store import open_store
 
     project, places = _open()
     store = open_store(places.database, places.data, project.feedback.k)
-    tracker = _tracker(project, places)
+    tracker = _tracker(project, places, plots)
     made = Trainer(project, places.data, Artifacts(places.artifacts), store, tracker, pulse=pulse)
     return made if owner is None else replace(made, owner=owner)
 
@@ -370,11 +427,11 @@ def _open() -> tuple[Project, Places]:
     return load_project(places.project), places
 
 
-def _tracker(project: Project, places: Places) -> "Tracker":
+def _tracker(project: Project, places: Places, plots: Path | None = None) -> "Tracker":
     from boucle.artifacts import Artifacts
     from boucle.tracking import MLflowTracker
 
-    return MLflowTracker(places.tracking, project.project.name, places.data, Artifacts(places.artifacts))
+    return MLflowTracker(places.tracking, project.project.name, places.data, Artifacts(places.artifacts), plots)
 
 
 def _print_json(value: object) -> None:

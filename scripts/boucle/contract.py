@@ -298,6 +298,31 @@ class Contract(BaseModel):
         return list(dict.fromkeys(found))
 
 
+def broken(promised: Contract, found: Contract) -> list[str]:
+    """What clients may send by the ``promised`` contract and could not by the ``found`` one, a sentence each.
+
+    More columns, another range and new categories break nothing: they are what retraining is for.
+    """
+    features = {feature.name: feature for feature in found.features}
+    said = [_change(feature, features.get(feature.name)) for feature in promised.features]
+    before, now = _named(promised.target), _named(found.target)
+    if before != now:
+        said.append(f"the target was {before}, and is {now}")
+    return [sentence for sentence in said if sentence]
+
+
+def _change(promised: Number | Boolean | Category, found: Number | Boolean | Category | None) -> str:
+    if found is None:
+        return f"{promised.name} is gone"
+    if promised.kind != found.kind:
+        return f"{promised.name} was a {promised.kind}, and is a {found.kind}"
+    return f"{promised.name} may no longer be missing" if promised.nullable and not found.nullable else ""
+
+
+def _named(target: Target) -> str:
+    return f"{target.name}, {'classes' if isinstance(target, Classes) else 'a quantity'}"
+
+
 def _limits(minimum: float, maximum: float) -> tuple[float, float]:
     span = (maximum - minimum) or max(abs(maximum), 1.0)
     return minimum - FARTHEST_RANGES * span, maximum + FARTHEST_RANGES * span

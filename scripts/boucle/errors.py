@@ -60,6 +60,14 @@ class EngineAway(BoucleError):
     """The cluster that should do the fits does not answer."""
 
 
+class TrainingFailed(BoucleError):
+    """A training run that a command waited for ended without a verdict."""
+
+
+class ContractBroken(BoucleError):
+    """The data have another form than what clients were promised."""
+
+
 class NotReported(BoucleError):
     """The reports that were asked for did not come."""
 

@@ -20,7 +20,15 @@ from boucle.artifacts import Artifacts, Manifest, ModelVersion
 from boucle.config import Project
 from boucle.contract import Classes, Label, Quantity
 from boucle.engine import Engine
-from boucle.errors import BoucleError, ChampionMoved, InvalidProject, LeaseLost, NotEnoughData, NotPrepared
+from boucle.errors import (
+    BoucleError,
+    ChampionMoved,
+    InvalidProject,
+    LeaseLost,
+    NotEnoughData,
+    NotPrepared,
+    TrainingFailed,
+)
 from boucle.exam import Exam
 from boucle.examination import Lesson, Result
 from boucle.models import Recipe
@@ -32,6 +40,8 @@ from boucle.tracking import Record, Tracker
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_REPORTS = 0.5
+SECONDS_BETWEEN_LOOKS = 0.5
+RUNS_REMEMBERED = 100
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,30 @@ class Trainer:
             log.exception("run %d failed", run.id)
             self._fail(run, f"{type(error).__name__}: {error}")
         return self.store.runs.get(run.id)
+
+    def carry_out(self, run: Run) -> Run:
+        """The run as it ended: carried out here, or by another trainer that was sooner.
+
+        Raises:
+            TrainingFailed: when it came to no verdict.
+        """
+        while run.state in ("requested", "running"):
+            if self.carry_out_next() is None:
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+            run = self.store.runs.get(run.id)
+        if run.state == "coalesced" and run.coalesced_into is not None:
+            return self.carry_out(self.store.runs.get(run.coalesced_into))
+        if run.state == "failed":
+            raise TrainingFailed(f"run {run.id} failed: {run.reason}")
+        return run
+
+    def unheard_rows(self) -> int:
+        """How many feedback rows came since the champion was trained, or last examined."""
+        champion = self.artifacts.champion_version()
+        learned = self.artifacts.manifest(champion).feedback_row if champion else 0
+        exams = [run.exam for run in self.store.runs.newest(RUNS_REMEMBERED) if run.exam]
+        examined = [exam.folds[-1].last_row for exam in exams if exam.champion == champion and exam.folds]
+        return self.store.feedback.rows() - max([learned, *examined])
 
     def beat(self) -> None:
         """Say that the store answers this trainer."""

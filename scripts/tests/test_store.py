@@ -1,6 +1,7 @@
 import json
 import threading
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,8 @@ pytestmark = on_each_database
 
 
 def feedback(home, identifier, row=0, target="benign"):
-    embedding, record = home.preparation.embedding, home.preparation.test_records[row]
+    prepared = home.preparation
+    embedding, record = prepared.embedding, prepared.test_records[row]
     return Feedback(identifier, record, embedding.vectors([record])[0], target, "benign", "v1")
 
 
@@ -94,7 +96,8 @@ def test_a_feedback_from_before_the_inputs_were_written_densely_is_recognized(ho
 
 
 def test_more_at_once_than_one_statement_asks_for(home, table, embedding_id):
-    items = [feedback(home, str(number)) for number in range(1_300)]
+    one = feedback(home, "0")
+    items = [replace(one, prediction_id=str(number)) for number in range(1_300)]
 
     first = table.add(items, embedding_id)
 

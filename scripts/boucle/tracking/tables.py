@@ -12,7 +12,7 @@ from boucle.tracking.entries import Record
 def write(record: Record, folder: Path) -> None:
     """Fill ``folder`` with the tables and plots of what the training compared."""
     place = folder / ("exam" if record.exam else "comparison")
-    place.mkdir()
+    place.mkdir(parents=True, exist_ok=True)
     if record.compared:
         _challengers(record).to_csv(place / "challengers.csv", index=False)
         plots.comparison(record).savefig(place / "comparison.png")

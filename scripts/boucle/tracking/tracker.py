@@ -45,9 +45,13 @@ class Tracker(Protocol):
 
 
 class MLflowTracker:
-    """Records to an MLflow tracking URI, a server or the embedded SQLite file, by way of ``data/mlflow/outbox``."""
+    """Records to an MLflow tracking URI, a server or the embedded SQLite file, by way of ``data/mlflow/outbox``.
 
-    def __init__(self, uri: str, project: str, data: Path, artifacts: Artifacts) -> None:
+    The tables and plots of each record are also left in ``plots``, if that is given.
+    """
+
+    def __init__(self, uri: str, project: str, data: Path, artifacts: Artifacts, plots: Path | None = None) -> None:
+        self._plots = plots
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
         # Set by `mlflow run`, which began a run for us. Taken away, or mlflow would apply it to later runs as well.
@@ -70,6 +74,8 @@ class MLflowTracker:
     def record(self, record: Record) -> None:
         commit = {COMMIT_TAG: self._commit} if self._commit else {}
         self._put(record.model_copy(update={"tags": {**commit, **record.tags}}))
+        if self._plots is not None:
+            self._show(record, self._plots)
 
     def abandon(self, mlflow_run_id: str) -> None:
         self._put(Abandonment(mlflow_run_id=mlflow_run_id))
@@ -95,6 +101,15 @@ class MLflowTracker:
         except OSError as error:
             log.warning("mlflow will not hear of a %s, for it could not be kept: %s", entry.kind, error)
         self.drain()
+
+    @staticmethod
+    def _show(record: Record, folder: Path) -> None:
+        from boucle.tracking import tables
+
+        try:
+            tables.write(record, folder)
+        except OSError as error:
+            log.warning("no plots in %s: %s", folder, error)
 
     @cached_property
     def _writer(self) -> "Writer":

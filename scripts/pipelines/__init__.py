@@ -1,0 +1,1 @@
+"""Run the steps of a pipeline, which are make targets, and keep what became of each."""
