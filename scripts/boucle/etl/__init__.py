@@ -16,7 +16,7 @@ from boucle.batch import Provenance
 from boucle.config import EtlSection
 from boucle.errors import BoucleError, InvalidProject
 from boucle.etl import from_files, from_http, from_sql
-from boucle.etl.taking import Desk, Taking, Wanted
+from boucle.etl.taking import Desk, Taking, Wanted, unreadable
 from boucle.ingestion import FilesSource, HttpSource
 from boucle.lake import Lake
 from boucle.transformations import AnySource
@@ -140,7 +140,13 @@ def _load_one(
         if new:
             report(f"{taking.origin}: not in the contract, left in the lake: {', '.join(new)}")
 
-    done = warehouse.load(source, [lake.land(taking.select, provenance, check)])[0]
+    try:
+        batch = lake.land(taking.select, provenance, check)
+    except (duckdb.IOException, duckdb.OutOfMemoryException):
+        raise
+    except duckdb.Error as error:
+        raise unreadable(source.name, taking.origin, error) from error
+    done = warehouse.load(source, [batch])[0]
     outcome.add(done)
     report(_told(done))
 

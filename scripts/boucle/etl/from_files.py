@@ -6,12 +6,12 @@ from pathlib import Path
 import duckdb
 
 from boucle.errors import InvalidSource
-from boucle.etl.taking import Desk, Taking, Takings, Wanted, texts_of_json
+from boucle.etl.taking import Desk, Taking, Takings, Wanted, texts_of_json, unreadable
 from boucle.ingestion import FilesSource
 from boucle.source import file_digest
 from boucle.transformations import TYPES, literal, quoted
 
-CSV = "read_csv({path}, header = true, all_varchar = true, encoding = 'utf-8')"
+CSV = "read_csv({path}, header = true, all_varchar = true, skip = 0, encoding = 'utf-8')"
 FORMATS = {
     ".csv": CSV,
     ".tsv": CSV,
@@ -45,10 +45,7 @@ def take(source: FilesSource, wanted: Wanted, desk: Desk) -> Takings:
         try:
             found = _part(source, path, left, desk)
         except duckdb.Error as error:
-            reason = str(error).splitlines()[0]
-            raise InvalidSource(
-                f"source {source.name}: {path} cannot be read ({reason}); text must be UTF-8"
-            ) from error
+            raise unreadable(source.name, str(path), error) from error
         if found:
             taking, taken = found
             rows, size = rows + taken, size + taking.bytes

@@ -235,7 +235,7 @@ def _order(column: Column | None, text: str) -> tuple[int, Any]:
         return 1, text
 
 
-_backoff = wait_exponential_jitter(initial=0.5, max=LONGEST_WAIT_SECONDS)
+_backoff = wait_exponential_jitter(multiplier=0.5, max=LONGEST_WAIT_SECONDS)
 
 
 def _wait(state: RetryCallState) -> float:

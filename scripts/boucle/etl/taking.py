@@ -9,6 +9,8 @@ from typing import Any
 
 import duckdb
 
+from boucle.errors import InvalidSource
+
 Position = dict[str, Any]
 # How DuckDB reads JSON: columns in the order of their appearance, their values as they are.
 JSON_READER = "read_json('{path}', format = '{format}', maximum_depth = 1, sample_size = -1)"
@@ -99,6 +101,14 @@ class Spool:
         """Forget what was written."""
         self._file.close()
         self._path.unlink(missing_ok=True)
+
+
+def unreadable(source: str, origin: str, error: duckdb.Error) -> InvalidSource:
+    """What is wrong with the content, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # The line itself may be long, and holds data.
+    reason = " ".join(line for line in lines[:3] if not line.startswith("Original Line"))[:240]
+    return InvalidSource(f"source {source}: {origin} cannot be read ({reason}); a text must be UTF-8")
 
 
 def texts_of_json(connection: duckdb.DuckDBPyConnection, path: Path, form: str) -> str:
