@@ -1,6 +1,8 @@
 """Rows of files: each content is read once, in parts if only so much is wanted."""
 
 import glob
+import gzip
+import zlib
 from pathlib import Path
 
 import duckdb
@@ -11,7 +13,11 @@ from boucle.ingestion import FilesSource
 from boucle.source import file_digest
 from boucle.transformations import TYPES, literal, quoted
 
-CSV = "read_csv({path}, header = true, all_varchar = true, skip = 0, encoding = 'utf-8')"
+# Nothing is left to be guessed: a guess that fails on one long row would make one column of them all.
+CSV = """read_csv({path}, header = true, all_varchar = true, skip = 0, encoding = 'utf-8', delim = {delimiter},
+                  quote = '"', escape = '"')"""
+DELIMITERS = ",;\t|"
+LONGEST_HEADER = 1_000_000
 FORMATS = {
     ".csv": CSV,
     ".tsv": CSV,
@@ -96,8 +102,20 @@ def _texts(source: FilesSource, path: Path, connection: duckdb.DuckDBPyConnectio
         raise InvalidSource(f"source {source.name}: {path} must end in {', '.join(FORMATS)} (or .csv.gz)")
     if _is_json(path):
         return texts_of_json(connection, path, "auto")
-    reader = FORMATS[suffix].format(path=literal(path))
+    delimiter = literal(_delimiter(path)) if FORMATS[suffix] == CSV else ""
+    reader = FORMATS[suffix].format(path=literal(path), delimiter=delimiter)
     return f"SELECT CAST(COLUMNS(*) AS VARCHAR) FROM {reader}"
+
+
+def _delimiter(path: Path) -> str:
+    """What separates the names in the first line."""
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            header = file.readline(LONGEST_HEADER).decode(errors="replace")
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InvalidSource(f"{path} cannot be unpacked ({error})") from error
+    return max(DELIMITERS, key=header.count)
 
 
 def _is_json(path: Path) -> bool:

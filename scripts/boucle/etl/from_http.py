@@ -13,7 +13,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from urllib3.exceptions import HTTPError
 
 from boucle.errors import InvalidSource, SourceAway
-from boucle.etl.taking import Desk, Position, Spool, Takings, Wanted
+from boucle.etl.taking import Desk, Position, Spool, Takings, Wanted, Written, text_of
 from boucle.ingestion import Column, HttpSource
 
 BATCH_ROWS = 50_000
@@ -65,6 +65,7 @@ def take(source: HttpSource, wanted: Wanted, desk: Desk) -> Takings:
         raise InvalidSource(f"source {source.name} has no cursor: --since and --until have nothing to compare")
     place = _place(source, wanted, desk.position(wanted.lane))
     client, taken, repeats, last = _Client(source, desk.environment), (0, 0), 0, ""
+    end = place.position
     spool = Spool(desk, source.url, wanted.lane)
     try:
         while True:
@@ -77,9 +78,11 @@ def take(source: HttpSource, wanted: Wanted, desk: Desk) -> Takings:
             repeats = repeats + 1 if page.digest == last and page.items else 0
             last = page.digest
             is_cut = not repeats and _add(source, page, place, wanted, spool, taken)
+            if page.items and not repeats:
+                end = place.position
             is_last = page.next is None or not page.items or repeats >= MOST_REPEATS
             if is_cut or is_last or spool.rows >= BATCH_ROWS:
-                position = place.position if is_cut else _after(source, page, place, is_last)
+                position = place.position if is_cut else _after(source, page, place, end if is_last else None)
                 if spool.rows:
                     taken = (taken[0] + spool.rows, taken[1] + spool.bytes)
                     yield spool.taking(position)
@@ -106,26 +109,26 @@ def _add(source: HttpSource, page: _Page, place: _Place, wanted: Wanted, spool: 
     """Write the page's new items; whether it was cut because no more are wanted."""
     column = source.column(source.cursor)
     for item in page.items[place.skip :]:
-        value = item.get(source.cursor) if source.cursor else None
+        value = text_of(item.get(source.cursor)) if source.cursor else None
         if _is_within(column, value, wanted) and not spool.add(item, wanted, taken):
             return True
         place.skip += 1
-        if isinstance(value, str) and (not place.high or _order(column, value) > _order(column, place.high)):
+        if value is not None and (not place.high or _order(column, value) > _order(column, place.high)):
             place.high = value
     return False
 
 
-def _after(source: HttpSource, page: _Page, place: _Place, is_last: bool) -> Position:
-    """Where to go on behind the page."""
-    if not is_last:
+def _after(source: HttpSource, page: _Page, place: _Place, end: Position | None) -> Position:
+    """Where to go on behind the page; ``end`` is behind the last row, if there is no page to come."""
+    if end is None:
         return {"page": page.next, "skip": 0, "since": place.since, "high": place.high}
     if source.since_parameter:
         # Rows as new as the newest may come later: they are asked for again, and the key tells which are known.
         return {"page": _first(source), "skip": 0, "since": place.high or place.since, "high": place.high}
-    if place.page == _first(source) and page.next is None and not source.next:
-        return {"page": place.page, "skip": 0, "since": place.since, "high": place.high}
+    if not source.page_parameter and not source.next:
+        return {}
     # The last page may grow.
-    return place.position
+    return end
 
 
 class _Client:
@@ -166,8 +169,7 @@ class _Client:
         except (requests.RequestException, HTTPError) as error:
             raise _Unsteady(f"{where} does not answer ({_reason(error)})") from error
         try:
-            # As they are written: a float would lose digits.
-            content = json.loads(body, parse_float=str, parse_int=str, parse_constant=str)
+            content = json.loads(body, parse_float=Written, parse_constant=str)
         except (ValueError, RecursionError) as error:
             raise _Unsteady(f"{where} is no JSON ({error}); it has {len(body):,} bytes") from error
         items = _inside(content, self._source.items)
@@ -210,8 +212,8 @@ def _inside(content: object, path: str) -> object:
     return content
 
 
-def _is_within(column: Column | None, value: object, wanted: Wanted) -> bool:
-    if column is None or not isinstance(value, str) or not (wanted.since or wanted.until):
+def _is_within(column: Column | None, value: str | None, wanted: Wanted) -> bool:
+    if column is None or value is None or not (wanted.since or wanted.until):
         return True
     order = _order(column, value)
     is_new = not wanted.since or order >= _order(column, wanted.since)

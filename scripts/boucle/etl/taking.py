@@ -82,7 +82,7 @@ class Spool:
 
     def add(self, record: Mapping[str, Any], wanted: Wanted, taken: tuple[int, int]) -> bool:
         """Whether the record was still wanted after ``taken`` rows and bytes; it was then written."""
-        line = json.dumps({name: _text(value) for name, value in record.items()}, ensure_ascii=False).encode() + b"\n"
+        line = json.dumps({name: text_of(value) for name, value in record.items()}, ensure_ascii=False).encode() + b"\n"
         if not wanted.allows(taken[0] + self.rows + 1, taken[1] + self.bytes + len(line)):
             return False
         self._file.write(line)
@@ -120,7 +120,17 @@ def texts_of_json(connection: duckdb.DuckDBPyConnection, path: Path, form: str) 
     return f"SELECT {columns} FROM {reader}"
 
 
-def _text(value: object) -> str | None:
+class Written(float):
+    """A float that remembers how it was written."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def text_of(value: object) -> str | None:
+    """The value as the source wrote it, strings without quotes."""
     if value is None or isinstance(value, str):
         return value
+    if isinstance(value, Written):
+        return value.text
     return json.dumps(value, ensure_ascii=False, default=str)
