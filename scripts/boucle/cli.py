@@ -83,7 +83,7 @@ def etl(
     report = partial(typer.echo, err=True) if as_json else say
     outcomes = loading.run(project.etl, places.data, wanted, source or (), os.environ, wait, report)
     if as_json:
-        typer.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
+        typer.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2, default=datetime.isoformat))
     failed = [outcome.source for outcome in outcomes if outcome.error]
     if failed:
         raise NotLoaded(f"{', '.join(failed)} not loaded; the message above says why")

@@ -281,7 +281,8 @@ def _connect(path: Path, seconds: float, read_only: bool) -> duckdb.DuckDBPyConn
     deadline = time.monotonic() + seconds
     while True:
         try:
-            return duckdb.connect(path, read_only=read_only)
+            # The progress bar would be drawn into the output of --json.
+            return duckdb.connect(path, read_only=read_only, config={"enable_progress_bar": False})
         except duckdb.IOException as error:
             if "lock" not in str(error):
                 raise

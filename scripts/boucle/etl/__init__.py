@@ -1,7 +1,6 @@
 """Sources to lake to warehouse: what is new is taken, kept as it came, judged by its contract, and loaded."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import Any
 
 import duckdb
 
-from boucle import files
 from boucle.batch import Provenance
 from boucle.config import EtlSection
 from boucle.errors import BoucleError, InvalidProject
@@ -19,10 +17,9 @@ from boucle.etl import from_files, from_http, from_sql
 from boucle.etl.taking import Desk, Taking, Wanted, unreadable
 from boucle.ingestion import FilesSource, HttpSource
 from boucle.lake import Lake
+from boucle.loads import SourceStatus, last_loads, write_loads
 from boucle.transformations import AnySource
 from boucle.warehouse import Loaded, Warehouse, opened
-
-STATUS = "etl.json"
 
 Report = Callable[[str], None]
 
@@ -37,8 +34,9 @@ class Outcome:
     loaded: int = 0
     quarantined: int = 0
     superseded: int = 0
-    age_hours: float | None = None
+    newest_at: datetime | None = None
     is_stale: bool = False
+    is_derived: bool = False
     error: str | None = None
 
     def add(self, done: Loaded) -> None:
@@ -181,21 +179,21 @@ def _provenance(source: AnySource, taking: Taking, warehouse: Warehouse) -> Prov
 
 
 def _judge_age(source: AnySource, outcome: Outcome, warehouse: Warehouse, report: Report) -> None:
-    if source.max_age_hours is None or not warehouse.known(source.name):
+    if not warehouse.known(source.name):
         return
-    newest = warehouse.newest(source)
-    if newest is None:
+    outcome.newest_at = warehouse.newest(source)
+    if source.max_age_hours is None or outcome.newest_at is None:
         return
     # A clock that was set back makes the newest row one of the future: it is not stale.
-    outcome.age_hours = max((datetime.now(UTC) - newest).total_seconds() / 3_600, 0.0)
-    outcome.is_stale = outcome.age_hours > source.max_age_hours
+    hours = (datetime.now(UTC) - outcome.newest_at).total_seconds() / 3_600
+    outcome.is_stale = hours > source.max_age_hours
     if outcome.is_stale:
-        report(f"stale: the newest row is {outcome.age_hours:,.0f} h old, allowed are {source.max_age_hours:g} h")
+        report(f"stale: the newest row is {hours:,.0f} h old, allowed are {source.max_age_hours:g} h")
 
 
 def _derive(project: EtlSection, warehouse: Warehouse, report: Report) -> Iterator[Outcome]:
     for table in project.tables:
-        outcome = Outcome(table.name)
+        outcome = Outcome(table.name, is_derived=True)
         try:
             outcome.rows = outcome.loaded = warehouse.derive(table, Path(table.query).read_text(encoding="utf-8"))
             report(f"{table.name}: {outcome.rows:,} rows made by {table.query}")
@@ -206,22 +204,22 @@ def _derive(project: EtlSection, warehouse: Warehouse, report: Report) -> Iterat
 
 
 def _write_status(data: Path, warehouse: Warehouse, outcomes: Sequence[Outcome]) -> None:
-    """What monitoring reads: it cannot open the warehouse beside a load."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    path, before = data / STATUS, {}
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8")).get("sources", {})
-    told = {outcome.source: outcome for outcome in outcomes}
-    sources = {}
-    for name, totals in warehouse.totals().items():
-        known = before.get(name, {})
-        outcome = told.get(name)
-        if outcome:
-            known = {"age_hours": outcome.age_hours, "is_stale": outcome.is_stale, "error": outcome.error} | {
-                "succeeded_at": known.get("succeeded_at") if outcome.error else now
-            }
-        sources[name] = totals | known
-    files.replace(path, json.dumps({"finished_at": now, "sources": sources}, indent=2).encode())
+    now, before = datetime.now(UTC), last_loads(data)
+    told, totals = {outcome.source: outcome for outcome in outcomes}, warehouse.totals()
+    status = {}
+    # A source that never gave a row has no totals, and may have failed all the same.
+    for name in dict.fromkeys([*totals, *(outcome.source for outcome in outcomes if not outcome.is_derived)]):
+        last = before.get(name, SourceStatus())
+        if name in told:
+            outcome = told[name]
+            last = SourceStatus(
+                newest_at=outcome.newest_at,
+                is_stale=outcome.is_stale,
+                succeeded_at=last.succeeded_at if outcome.error else now,
+                error=outcome.error,
+            )
+        status[name] = last.model_copy(update=totals.get(name, {}))
+    write_loads(data, status, now)
 
 
 def _desk(source: AnySource, lake: Lake, warehouse: Warehouse, environment: Mapping[str, str], report: Report) -> Desk:
