@@ -281,14 +281,17 @@ def _connect(path: Path, seconds: float, read_only: bool) -> duckdb.DuckDBPyConn
     deadline = time.monotonic() + seconds
     while True:
         try:
-            # The progress bar would be drawn into the output of --json.
-            return duckdb.connect(path, read_only=read_only, config={"enable_progress_bar": False})
+            connection = duckdb.connect(path, read_only=read_only)
+            # It would be drawn into the output of --json.
+            connection.execute("SET enable_progress_bar = false")
         except duckdb.IOException as error:
             if "lock" not in str(error):
                 raise
             if time.monotonic() >= deadline:
                 raise WarehouseBusy(f"{path} is held by another process: {str(error).splitlines()[0]}") from error
             time.sleep(POLL_SECONDS)
+        else:
+            return connection
 
 
 def _fields(columns: Sequence[str]) -> str:

@@ -4,18 +4,20 @@ from datetime import date, datetime
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boucle.errors import SchemaChanged
 from boucle.ingestion import Column, FilesSource
 from boucle.transformations import check_columns, check_types, complaint, latest, quoted, trimmed, typed
 
+CONNECTION = duckdb.connect()
+CONNECTION.execute("SET TimeZone = 'UTC'")
+unhurried = settings(deadline=None, max_examples=50)
+
 
 def value(expression, text):
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        return connection.execute(f"SELECT {expression} FROM (SELECT ?::VARCHAR AS text)", [text]).fetchone()[0]
+    return CONNECTION.execute(f"SELECT {expression} FROM (SELECT ?::VARCHAR AS text)", [text]).fetchone()[0]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,7 @@ def test_typed(kind, text, expected):
     assert value(typed("text", kind), text) == expected
 
 
+@unhurried
 @given(st.text(max_size=40))
 def test_no_text_whatever_fails_a_step(text):
     for kind in ("integer", "number", "boolean", "date", "timestamp", "text"):
@@ -66,11 +69,13 @@ def test_no_text_whatever_fails_a_step(text):
         value(complaint(column, "text", typed(trimmed("text", []), kind), is_key=True), text)
 
 
+@unhurried
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_that_was_written_is_the_number_that_is_read(number):
     assert value(typed("text", "number"), repr(number)) == number
 
 
+@unhurried
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_an_integer_that_was_written_is_the_integer_that_is_read(number):
     assert value(typed("text", "integer"), str(number)) == number
