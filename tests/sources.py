@@ -55,9 +55,10 @@ class Place:
     def project(self):
         return load_project(self.folder / "project.toml")
 
-    def run(self, environment=None, wait=0.0, **wanted):
+    def run(self, environment=None, wait=0.0, database="", **wanted):
         self.said.clear()
-        return etl.run(self.project.etl, self.data, Wanted(**wanted), (), environment or {}, wait, self.said.append)[0]
+        say, asked = self.said.append, Wanted(**wanted)
+        return etl.run(self.project.etl, self.data, asked, (), environment or {}, wait, say, database)[0]
 
     def rows(self, query="SELECT COLUMNS('^[^_]') FROM sales ORDER BY id"):
         with duckdb.connect(self.data / "warehouse.duckdb", read_only=True) as connection:

@@ -81,7 +81,7 @@ def etl(
         typer.echo(inference.infer(project.etl, wanted, source or (), os.environ))
         return
     report = partial(typer.echo, err=True) if as_json else say
-    outcomes = loading.run(project.etl, places.data, wanted, source or (), os.environ, wait, report)
+    outcomes = loading.run(project.etl, places.data, wanted, source or (), os.environ, wait, report, places.database)
     if as_json:
         typer.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2, default=datetime.isoformat))
     failed = [outcome.source for outcome in outcomes if outcome.error]

@@ -132,6 +132,13 @@ class Warehouse:
         found = self._rows(query)[0][0]
         return None if found is None else found.replace(tzinfo=UTC)
 
+    def tables(self) -> list[str]:
+        """The names of all tables but the positions and contracts, which only a load needs."""
+        found = self._rows(
+            "SELECT table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE' ORDER BY ALL"
+        )
+        return [name for (name,) in found if name not in ("etl_positions", "etl_contracts")]
+
     def totals(self) -> dict[str, dict[str, int]]:
         """By source: batches, and rows by what became of them."""
         query = """SELECT source, count(*), sum(loaded), sum(quarantined), sum(superseded)

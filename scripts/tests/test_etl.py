@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from boucle import etl, preparation
-from boucle.errors import InvalidProject, InvalidSource, WarehouseBusy
+from boucle.errors import InvalidProject, InvalidSource, NotLoaded, WarehouseBusy
 from boucle.etl.inference import infer
 from boucle.etl.taking import Wanted
 from boucle.warehouse import opened
@@ -445,6 +445,28 @@ def test_a_derived_table_is_made_afresh_and_stays_when_its_query_is_wrong(place)
 
     assert "sails" in outcomes[1].error
     assert place.rows("FROM plans") == [("basic", 5), ("plus", 5)]
+
+
+def test_with_postgresql_the_tables_stand_there_too(place, postgresql):
+    text = (place.folder / "project.toml").read_text()
+    text = text.replace("[[etl.sources]]", '[etl]\nwarehouse = "postgresql"\n[[etl.sources]]')
+    (place.folder / "project.toml").write_text(text)
+    place.csv("a.csv", [*ROWS[:8], {**ROWS[8], "amount": None}, {**ROWS[9], "plan": 'go,l"d\n'}])
+    with pytest.raises(InvalidProject, match="BOUCLE_DATABASE_URL must name a PostgreSQL database"):
+        place.run(database="sqlite:///x.db")
+    with postgresql.database() as url:
+        for _ in range(2):
+            place.run(database=url)
+        with sa.create_engine(url).connect() as connection:
+            rows = connection.execute(sa.text("SELECT id, day, amount, plan FROM warehouse.sales ORDER BY id")).all()
+            reason = connection.execute(sa.text("SELECT reason FROM warehouse.quarantine")).scalar_one()
+
+        with postgresql.crashed(), pytest.raises(NotLoaded, match="its tables are as they were"):
+            place.run(database=url)
+
+    assert [tuple(row) for row in rows] == place.rows()
+    assert rows[8].amount is None
+    assert reason == 'plan: go,l"d is none of basic, plus'
 
 
 def test_an_inferred_contract_loads_the_rows_that_it_was_inferred_from(place):

@@ -18,6 +18,7 @@ from boucle.etl.taking import Desk, Taking, Wanted, unreadable
 from boucle.ingestion import FilesSource, HttpSource
 from boucle.lake import Lake
 from boucle.loads import SourceStatus, last_loads, write_loads
+from boucle.mirror import mirror
 from boucle.transformations import AnySource
 from boucle.warehouse import Loaded, Warehouse, opened
 
@@ -56,16 +57,20 @@ def run(
     environment: Mapping[str, str],
     wait_seconds: float,
     report: Report,
+    database: str = "",
 ) -> list[Outcome]:
     """Load what is new of the sources called ``names``, or of all; then make the derived tables afresh.
 
     A source that fails does not hold up the others; its outcome says why. Each batch is loaded whole or not at all.
+    With ``warehouse = "postgresql"`` the tables are then written into ``database``, a SQLAlchemy URL, too.
 
     Raises:
         WarehouseBusy: when another run goes on for too long.
         InvalidProject: when there is no such source.
     """
     sources = chosen(project, names)
+    if project.warehouse == "postgresql" and not database.startswith("postgresql"):
+        raise InvalidProject('etl.warehouse = "postgresql": BOUCLE_DATABASE_URL must name a PostgreSQL database')
     with opened(data, project.memory, wait_seconds, report) as warehouse:
         lake = Lake(data / "lake", warehouse.connection)
         outcomes = []
@@ -74,6 +79,8 @@ def run(
             outcomes.append(_load(source, wanted, desk, lake, warehouse))
         outcomes += _derive(project, warehouse, report)
         _write_status(data, warehouse, outcomes)
+        if project.warehouse == "postgresql":
+            mirror(warehouse.connection, database, warehouse.tables(), lake.clear_aside(), report)
     return outcomes
 
 
