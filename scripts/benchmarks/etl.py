@@ -53,7 +53,7 @@ FROM range({rows}) AS numbers(i)
 MEGABYTE = 2**20
 
 
-def main(rows: int = 10_000_000, sample: int = 20_000, memory: str = "1GB") -> None:
+def main(rows: int = 10_000_000, sample: int = 20_000, memory: str = "512MB") -> None:
     """Print seconds, peak memory and sizes."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER")) as name:
         folder = Path(name)

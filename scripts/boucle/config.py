@@ -59,7 +59,7 @@ class EtlSection(Section):
     """Which sources are collected, and the tables that are made of them."""
 
     warehouse: Literal["duckdb", "postgresql"] = "duckdb"
-    memory: Annotated[str, Field(pattern=r"^\d+ ?(MB|GB)$")] = "1GB"
+    memory: Annotated[str, Field(pattern=r"^\d+ ?(MB|GB)$")] = "512MB"
     sources: Annotated[tuple[Source, ...], AfterValidator(distinct)] = ()
     tables: Annotated[tuple[DerivedTable, ...], AfterValidator(distinct)] = ()
 

@@ -172,7 +172,9 @@ def test_the_lake_tells_where_a_batch_came_from(place):
     place.run()
     (path,) = place.data.rglob("batch-*.parquet")
 
-    metadata = duckdb.execute(f"SELECT decode(value) FROM parquet_kv_metadata('{path}')").fetchone()[0]
+    with duckdb.connect() as connection:
+        query = f"SELECT decode(value) FROM parquet_kv_metadata('{path}')"
+        metadata = connection.execute(query).fetchone()[0]
 
     told = json.loads(metadata)
     assert path.parent.name == f"date={told['taken_at'][:10]}"

@@ -111,7 +111,7 @@ def test_latest_keeps_the_last_right_row_of_each_key():
 def test_a_name_may_hold_a_quote():
     name = 'a"b'
 
-    assert duckdb.execute(f"SELECT 1 AS {quoted(name)}").description[0][0] == name
+    assert CONNECTION.execute(f"SELECT 1 AS {quoted(name)}").description[0][0] == name
 
 
 @pytest.fixture
