@@ -56,6 +56,10 @@ $(INSTALLED): pyproject.toml uv.lock $(wildcard */pyproject.toml */*/pyproject.t
 .PHONY: setup
 setup: $(INSTALLED) ## Create the environment from the lock file
 
+.PHONY: etl
+etl: $(INSTALLED) ## Load what is new of the sources into the warehouse; OPTIONS="--limit 500 --source name"
+	boucle etl $(OPTIONS)
+
 .PHONY: prepare
 prepare: $(INSTALLED) ## Embed the source into data/ref_data.csv
 	boucle prepare --if-changed
@@ -227,6 +231,10 @@ bench-training: $(INSTALLED) ## Measure what a long history and a training run c
 .PHONY: bench-monitoring
 bench-monitoring: $(INSTALLED) system-packages ## Measure what a look, a scrape and a report cost on 1,000,000 rows
 	python -m scripts.benchmarks.monitoring $(OPTIONS)
+
+.PHONY: bench-etl
+bench-etl: $(INSTALLED) ## Measure seconds and memory of 10,000,000 rows from a file to ref_data.csv; OPTIONS="--rows 1000000"
+	python -m scripts.benchmarks.etl $(OPTIONS)
 
 .PHONY: bench-drift
 bench-drift: $(INSTALLED) ## Measure false alarms and delays of the drift verdicts; OPTIONS="--datasets folder"

@@ -8,7 +8,7 @@ declare -A packages=(
   [webapp]="--package webapp"
   [reporting]="--package reporting"
   [mlflow]="--package mlflow-server"
-  [scripts]="--package boucle --extra tracking --extra dask --extra diagnosis"
+  [scripts]="--package boucle --extra tracking --extra dask --extra diagnosis --extra etl"
   [monitoring/exporter]="--package exporter"
 )
 stale=0

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from boucle.loads import SourceStatus
 from boucle.monitoring.observation import ColumnDrift, Distance, Drift, Observation
 
 # A data set may have a thousand columns, and every label value is a series that Prometheus keeps for ever.
@@ -21,6 +22,38 @@ def by_label(name: str, help_text: str, labels: Iterable[str], values: Mapping[t
     for label_values, value in values.items():
         family.add_metric(label_values, value)
     return [family] if values else []
+
+
+def of_loads(loads: Mapping[str, SourceStatus]) -> list[Metric]:
+    """What `boucle etl` has done with each source so far."""
+    rows: dict[tuple[str, ...], float] = {}
+    done: dict[tuple[str, ...], float] = {}
+    newest: dict[tuple[str, ...], float] = {}
+    for source, status in loads.items():
+        rows[source, "loaded"] = status.loaded
+        rows[source, "quarantined"] = status.quarantined
+        rows[source, "superseded"] = status.superseded
+        if status.succeeded_at:
+            done[source,] = status.succeeded_at.timestamp()
+        if status.newest_at:
+            newest[source,] = status.newest_at.timestamp()
+    return [
+        *by_label("boucle_etl_rows", "Rows of a source by what became of them.", ["source", "outcome"], rows),
+        *by_label("boucle_etl_success_timestamp_seconds", "When a load last went well.", ["source"], done),
+        *by_label("boucle_etl_newest_row_timestamp_seconds", "The newest row's own time.", ["source"], newest),
+        *by_label(
+            "boucle_etl_failed",
+            "1 when the last load of the source failed.",
+            ["source"],
+            {(source,): float(status.error is not None) for source, status in loads.items()},
+        ),
+        *by_label(
+            "boucle_etl_stale",
+            "1 when the last load found the newest row older than max_age_hours.",
+            ["source"],
+            {(source,): float(status.is_stale) for source, status in loads.items()},
+        ),
+    ]
 
 
 def of_observation(seen: Observation) -> list[Metric]:

@@ -13,9 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from boucle.artifacts import Artifacts
 from boucle.errors import BoucleError
+from boucle.loads import last_loads
 from boucle.monitoring.reports import last_report
 from boucle.store import Run, Store
-from monitoring.exporter.families import by_label, gauge, of_observation
+from monitoring.exporter.families import by_label, gauge, of_loads, of_observation
 from monitoring.exporter.parts import Parts
 from monitoring.exporter.watch import Watch
 
@@ -152,6 +153,7 @@ class LoopCollector(Collector):
             if folder.is_dir():
                 usage = shutil.disk_usage(folder)
                 free[name,], size[name,] = usage.free, usage.total
+        yield from of_loads(last_loads(self._data))
         yield from by_label("boucle_disk_free_bytes", "Space left on the folder's disk.", ["folder"], free)
         yield from by_label("boucle_disk_size_bytes", "Size of the folder's disk.", ["folder"], size)
 

@@ -17,7 +17,7 @@ import typer
 
 from boucle.config import Places, Project, Recipients, load_project
 from boucle.embedded import Ports, check_ports, wait_until_ready
-from boucle.errors import BoucleError, ContractBroken
+from boucle.errors import BoucleError, ContractBroken, NotLoaded
 
 # A command imports what it needs: checking a port must not cost the seconds that scikit-learn takes.
 if TYPE_CHECKING:
@@ -86,6 +86,40 @@ def prepare(if_changed: IfChanged = False) -> None:
         _say("prepare")("nothing changed")
     else:
         preparation.prepare(project, places.data, _say("prepare"))
+
+
+@app.command()
+def etl(
+    source: Annotated[list[str] | None, typer.Option(help="Only this one; may be given again.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Rows of each source at most.")] = None,
+    since: Annotated[str, typer.Option(help="Only rows whose cursor is not below this.")] = "",
+    until: Annotated[str, typer.Option(help="Only rows whose cursor is below this.")] = "",
+    max_bytes: Annotated[int | None, typer.Option(min=1, help="Bytes of each source at most.")] = None,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for another load.")] = 600.0,
+    infer: Annotated[
+        bool, typer.Option("--infer", help="Load nothing: print the contract that the rows fulfil.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was done as JSON; progress goes to stderr.")
+    ] = False,
+) -> None:
+    """Take what is new of the sources into the lake, and load it into the warehouse."""
+    from boucle import etl as loading
+    from boucle.etl import inference
+    from boucle.etl.taking import Wanted
+
+    project, places = _open()
+    wanted, say = Wanted(limit, since, until, max_bytes), _say("etl")
+    if infer:
+        typer.echo(inference.infer(project.etl, wanted, source or (), os.environ))
+        return
+    report = partial(typer.echo, err=True) if as_json else say
+    outcomes = loading.run(project.etl, places.data, wanted, source or (), os.environ, wait, report, places.database)
+    if as_json:
+        typer.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2, default=datetime.isoformat))
+    failed = [outcome.source for outcome in outcomes if outcome.error]
+    if failed:
+        raise NotLoaded(f"{', '.join(failed)} not loaded; the message above says why")
 
 
 @app.command()

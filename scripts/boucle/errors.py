@@ -16,6 +16,22 @@ class InvalidSource(BoucleError):
     """The data cannot be read, or does not fit what project.toml says of it."""
 
 
+class SourceAway(BoucleError):
+    """A source does not answer, or not with what can be read; what came before it is kept."""
+
+
+class SchemaChanged(BoucleError):
+    """A source's columns are no longer those of its contract; nothing of the batch was loaded."""
+
+
+class WarehouseBusy(BoucleError):
+    """Another process holds the warehouse."""
+
+
+class NotLoaded(BoucleError):
+    """Some sources or tables could not be loaded; the others were."""
+
+
 class NotPrepared(BoucleError):
     """The reference data is missing, or is not what `prepare` wrote."""
 

@@ -7,9 +7,11 @@ import duckdb
 import pandas as pd
 from sklearn.datasets import load_breast_cancer
 
+from boucle import warehouse
 from boucle.errors import InvalidSource
 
 BUNDLED = "sklearn:breast_cancer"
+WAREHOUSE = "warehouse:"
 # The whole file decides on a column's type: a sample can miss the one text in a million rows. No BOOLEAN among the
 # types, since DuckDB takes Yes and No for one, and a label must stay what its owner wrote.
 CSV = """read_csv([{path}], header = true, sample_size = -1, encoding = 'utf-8', nullstr = [{missing}],
@@ -18,16 +20,20 @@ READERS = {".csv": CSV, ".tsv": CSV, ".parquet": "read_parquet([{path}])"}
 
 
 def materialize(source: str, data: Path) -> Path:
-    """The file that ``source`` names; the bundled set is first written to ``data/raw/``.
+    """The file that ``source`` names; the bundled set, or a table of the warehouse, is first written to ``data/raw/``.
 
     Raises:
         InvalidSource: when there is no such file, or its kind is not known.
     """
     if source == BUNDLED:
         return _write_breast_cancer(data / "raw" / "breast_cancer.csv")
+    if source.startswith(WAREHOUSE):
+        return _export(source.removeprefix(WAREHOUSE), data)
     path = Path(source)
     if not path.is_file():
-        raise InvalidSource(f'data.source = "{source}": no such file; give a CSV or Parquet file, or "{BUNDLED}"')
+        raise InvalidSource(
+            f'data.source = "{source}": no such file; give a CSV or Parquet file, "warehouse:table", or "{BUNDLED}"'
+        )
     if _suffix(path) not in READERS:
         raise InvalidSource(f'data.source = "{source}": must end in {", ".join(READERS)} (or .csv.gz)')
     return path
@@ -65,6 +71,12 @@ def _quoted(*values: object) -> str:
 
 def _suffix(path: Path) -> str:
     return next((suffix for suffix in reversed(path.suffixes) if suffix != ".gz"), "").lower()
+
+
+def _export(table: str, data: Path) -> Path:
+    path = data / "raw" / f"warehouse_{table}.parquet"
+    warehouse.export(data, table, path)
+    return path
 
 
 def _write_breast_cancer(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from datetime import UTC, datetime
 
 import pytest
 import requests
@@ -9,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.exc import OperationalError
 
+from boucle.loads import SourceStatus, write_loads
 from boucle.monitoring.observation import ColumnDrift, Drift
 from boucle.monitoring.observer import Observer
 from boucle.store import Feedback
@@ -76,6 +78,23 @@ def test_a_run_is_counted_by_its_verdict(fed):
 
     verdict = fed.store.runs.get(1).verdict
     assert numbers["boucle_training_runs", (("state", "finished"), ("verdict", verdict))] == 1
+
+
+def test_the_rows_of_every_load_are_counted_by_what_became_of_them(home):
+    day = datetime(2026, 11, 20, tzinfo=UTC)
+    went_well = SourceStatus(batches=2, loaded=90, quarantined=7, superseded=3, newest_at=day, succeeded_at=day)
+    write_loads(home.places.data, {"sales": went_well, "shops": SourceStatus(error="shops does not answer")}, day)
+
+    numbers = scrape(home)
+
+    outcomes = {"loaded": 90, "quarantined": 7, "superseded": 3}
+    for outcome, rows in outcomes.items():
+        assert numbers["boucle_etl_rows", (("outcome", outcome), ("source", "sales"))] == rows
+    assert numbers["boucle_etl_success_timestamp_seconds", (("source", "sales"),)] == day.timestamp()
+    assert numbers["boucle_etl_newest_row_timestamp_seconds", (("source", "sales"),)] == day.timestamp()
+    assert numbers["boucle_etl_failed", (("source", "sales"),)] == 0
+    assert numbers["boucle_etl_failed", (("source", "shops"),)] == 1
+    assert numbers["boucle_etl_stale", (("source", "shops"),)] == 0
 
 
 def test_a_source_that_is_away_gives_no_old_numbers_and_is_named(home):
