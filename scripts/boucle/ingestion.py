@@ -71,10 +71,17 @@ class _Source(Declared):
         unknown = [name for name in used if self.columns and name.lower() not in names]
         if unknown:
             raise ValueError(f"source {self.name}: {unknown[0]} is none of its columns")
+        if self.columns and self.asks_again and not self.key:
+            raise ValueError(f"source {self.name} needs a key: rows as new as the newest are asked for again")
         cursor = self.column(self.cursor)
         if self.max_age_hours and (cursor is None or cursor.type not in ("date", "timestamp")):
             raise ValueError(f"source {self.name}: max_age_hours needs a cursor that is a date or a timestamp")
         return self
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether rows that were taken come again."""
+        return False
 
     def column(self, name: str) -> Column | None:
         return next((column for column in self.columns if column.name == name), None)
@@ -105,6 +112,10 @@ class HttpSource(_Source):
     retries: Annotated[int, Field(ge=0, le=20)] = 4
     page_bytes: Annotated[int, Field(ge=1_000)] = 50_000_000
 
+    @property
+    def asks_again(self) -> bool:
+        return bool(self.since_parameter)
+
     @model_validator(mode="after")
     def _pages(self) -> Self:
         if bool(self.next) != bool(self.next_parameter):
@@ -122,6 +133,10 @@ class SqlSource(_Source):
     kind: Literal["sql"]
     url_env: EnvironmentVariable
     query: Annotated[str, Field(min_length=1)]
+
+    @property
+    def asks_again(self) -> bool:
+        return bool(self.cursor)
 
 
 Source = Annotated[FilesSource | HttpSource | SqlSource, Field(discriminator="kind")]

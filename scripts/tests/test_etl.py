@@ -397,6 +397,29 @@ def test_a_query_goes_on_where_its_cursor_was_left(place):
     assert place.run({"SHOP_URL": ""}).error.endswith("the environment has no SHOP_URL, the database's URL")
 
 
+def test_a_database_s_own_types_arrive_as_they_are(place, postgresql):
+    columns = {"id": "integer", "day": "date", "at": "timestamp", "amount": "number", "paid": "boolean", "note": "text"}
+    declared = ", ".join(f'{{ name = "{name}", type = "{kind}", nullable = true }}' for name, kind in columns.items())
+    place.declare(
+        'kind = "sql"\nurl_env = "SHOP_URL"\nquery = "SELECT * FROM orders;"\n'
+        f'key = ["id"]\ncursor = "at"\ncolumns = [{declared}]'
+    )
+    with postgresql.database() as url:
+        with sa.create_engine(url).begin() as connection:
+            connection.execute(
+                sa.text("""CREATE TABLE orders AS SELECT 1::bigint AS id, DATE '2026-01-01' AS day,
+                TIMESTAMPTZ '2026-01-01 12:00:00+02' AS at, 0.10::numeric AS amount, true AS paid,
+                NULL::text AS note""")
+            )
+        secret = {"SHOP_URL": url}
+        first = place.run(secret)
+        again = place.run(secret)
+
+    moment = datetime(2026, 1, 1, 10)
+    assert (first.error, again.error) == (None, None)
+    assert place.rows("SELECT COLUMNS('^[^_]') FROM sales") == [(1, moment.date(), moment, 0.1, True, None)]
+
+
 def test_a_database_that_is_away_is_said_without_its_password(place):
     place.declare(f'kind = "sql"\nurl_env = "SHOP_URL"\nquery = "SELECT 1"\n{COLUMNS}')
 
@@ -507,11 +530,14 @@ def test_the_command_ends_with_what_was_done(place):
         ('key = ["id"]', 'key = ["idd"]', "source sales: idd is none of its columns"),
         ('type = "integer"', 'type = "int"', "Input should be 'integer'"),
         ('key = ["id"]', "max_age_hours = 1", "cursor that is a date"),
+        ('key = ["id"]\n', "", "source sales needs a key: rows as new as the newest are asked for again"),
         ("minimum = 1 ", 'categories = ["a"] ', "only a text has categories"),
         ("minimum = 2020-01-01", "minimum = 3", "must be of its own kind"),
     ],
 )
 def test_a_wrong_declaration_is_one_line_with_what_is_allowed(place, old, new, said):
+    if not new:
+        place.declare(f'kind = "sql"\nurl_env = "URL"\nquery = "SELECT 1"\n{COLUMNS}')
     text = (place.folder / "project.toml").read_text().replace('cursor = "day"' if "max_age" in new else "\0", "")
     (place.folder / "project.toml").write_text(text.replace(old, new))
 

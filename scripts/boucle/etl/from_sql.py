@@ -31,6 +31,8 @@ def take(source: SqlSource, wanted: Wanted, desk: Desk) -> Takings:
         statement, values = _statement(source, engine, position, wanted)
         with engine.connect().execution_options(stream_results=True) as connection:
             yield from _takings(source, connection.execute(statement, values), position, wanted, desk)
+    except ImportError as error:
+        raise InvalidSource(f"source {source.name}: the driver of its database is not installed ({error})") from error
     except SQLAlchemyError as error:
         # Its message shows statement and values below the first line; the URL, with its password, never.
         raise SourceAway(f"source {source.name}: {str(error).splitlines()[0]}") from error

@@ -11,7 +11,7 @@ import duckdb
 
 from boucle.config import EtlSection
 from boucle.etl import chosen, take
-from boucle.etl.taking import Desk, Wanted
+from boucle.etl.taking import Desk, Wanted, unreadable
 from boucle.ingestion import Column, Kind
 from boucle.transformations import AnySource, quoted, trimmed, typed
 
@@ -45,7 +45,10 @@ def _infer(source: AnySource, wanted: Wanted, environment: Mapping[str, str]) ->
             taking = next(takings, None)
             if taking is None:
                 return f"# {source.name}: the source gave no row"
-            connection.execute(f"CREATE TABLE rows AS {taking.select}")
+            try:
+                connection.execute(f"CREATE TABLE rows AS {taking.select}")
+            except duckdb.Error as error:
+                raise unreadable(source.name, taking.origin, error) from error
         names = [row[0] for row in connection.execute("DESCRIBE rows").fetchall()]
         columns = [_column(connection, name, source.missing_values) for name in names]
     lines = ",\n".join(f"    {_line(column)}" for column in columns)

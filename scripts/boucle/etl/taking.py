@@ -133,4 +133,7 @@ def text_of(value: object) -> str | None:
         return value
     if isinstance(value, Written):
         return value.text
-    return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, bool | int | float | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    # A database's dates, times and decimals.
+    return str(value)
