@@ -1,5 +1,6 @@
 """Evidently's UI as a process of its own, which ends with the process that started it."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -36,6 +37,8 @@ def serve(workspace: str, host: str, port: int) -> None:
     import uvicorn
     from evidently.ui.service.app import create_app, get_config
 
+    # A full collection walks every report that is held, a second for a thousand of them; few of their objects ever die.
+    gc.set_threshold(10_000, 50, 1_000)
     app = create_app(get_config(host=host, port=port, workspace=workspace))
     uvicorn.run(app, host=host, port=port, log_level="warning")
 
