@@ -197,6 +197,14 @@ def test_records_may_leave_out_what_is_null(place, served):
     assert (outcome.error, outcome.loaded) == (None, 10)
 
 
+def test_records_that_have_little_in_common_are_records_all_the_same(place, served):
+    served.serve([*ROWS[:3], {}, {"id": 11, "": 1}, {f"x{number}": number for number in range(300)}], size=10)
+
+    outcome = place.run()
+
+    assert (outcome.error, outcome.loaded, outcome.quarantined) == (None, 3, 3)
+
+
 def test_numbers_keep_every_digit(place, served):
     place.declare(
         f'kind = "http"\nurl = "{served.url}"\nitems = "items"\ncolumns = [{{ name = "n", type = "integer" }}]'

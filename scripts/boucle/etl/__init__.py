@@ -12,7 +12,7 @@ import duckdb
 
 from boucle.batch import Provenance
 from boucle.config import EtlSection
-from boucle.errors import BoucleError, InvalidProject
+from boucle.errors import BoucleError, InvalidProject, NotLoaded
 from boucle.etl import from_files, from_http, from_sql
 from boucle.etl.taking import Desk, Taking, Wanted, unreadable
 from boucle.ingestion import FilesSource, HttpSource
@@ -71,16 +71,20 @@ def run(
     sources = chosen(project, names)
     if project.warehouse == "postgresql" and not database.startswith("postgresql"):
         raise InvalidProject('etl.warehouse = "postgresql": BOUCLE_DATABASE_URL must name a PostgreSQL database')
-    with opened(data, project.memory, wait_seconds, report) as warehouse:
-        lake = Lake(data / "lake", warehouse.connection)
-        outcomes = []
-        for source in sources:
-            desk = _desk(source, lake, warehouse, environment, report)
-            outcomes.append(_load(source, wanted, desk, lake, warehouse))
-        outcomes += _derive(project, warehouse, report)
-        _write_status(data, warehouse, outcomes)
-        if project.warehouse == "postgresql":
-            mirror(warehouse.connection, database, warehouse.tables(), lake.clear_aside(), report)
+    try:
+        with opened(data, project.memory, wait_seconds, report) as warehouse:
+            lake = Lake(data / "lake", warehouse.connection)
+            outcomes = []
+            for source in sources:
+                desk = _desk(source, lake, warehouse, environment, report)
+                outcomes.append(_load(source, wanted, desk, lake, warehouse))
+            outcomes += _derive(project, warehouse, report)
+            _write_status(data, warehouse, outcomes)
+            if project.warehouse == "postgresql":
+                mirror(warehouse.connection, database, warehouse.tables(), lake.clear_aside(), report)
+    except (OSError, duckdb.Error) as error:
+        # The disk is full, or the file is damaged: what was committed stays.
+        raise NotLoaded(f"{data}: {str(error).splitlines()[0]}; the next run goes on from what was loaded") from error
     return outcomes
 
 

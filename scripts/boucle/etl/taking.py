@@ -12,8 +12,9 @@ import duckdb
 from boucle.errors import InvalidSource
 
 Position = dict[str, Any]
-# How DuckDB reads JSON: columns in the order of their appearance, their values as they are.
-JSON_READER = "read_json('{path}', format = '{format}', maximum_depth = 1, sample_size = -1)"
+# Columns in the order of their appearance, their values as they are; records that have little in common stay records.
+JSON_READER = """read_json('{path}', format = '{format}', maximum_depth = 1, sample_size = -1,
+                           map_inference_threshold = -1)"""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,12 @@ class Spool:
 
     def add(self, record: Mapping[str, Any], wanted: Wanted, taken: tuple[int, int]) -> bool:
         """Whether the record was still wanted after ``taken`` rows and bytes; it was then written."""
-        line = json.dumps({name: text_of(value) for name, value in record.items()}, ensure_ascii=False).encode() + b"\n"
+        line = (
+            json.dumps(
+                {name or "unnamed": text_of(value) for name, value in record.items()}, ensure_ascii=False
+            ).encode()
+            + b"\n"
+        )
         if not wanted.allows(taken[0] + self.rows + 1, taken[1] + self.bytes + len(line)):
             return False
         self._file.write(line)
@@ -115,6 +121,8 @@ def texts_of_json(connection: duckdb.DuckDBPyConnection, path: Path, form: str) 
     """A SELECT of the file's records, each value as text: strings without quotes, the rest as JSON writes it."""
     reader = JSON_READER.format(path=str(path).replace("'", "''"), format=form)
     names = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()]
+    if not names:
+        raise InvalidSource(f"{path}: its records have no names")
     quoted = ['"' + name.replace('"', '""') + '"' for name in names]
     columns = ", ".join(f"to_json({name}) ->> '$' AS {name}" for name in quoted)
     return f"SELECT {columns} FROM {reader}"
