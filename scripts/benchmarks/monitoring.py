@@ -108,9 +108,7 @@ def _reports(home: Home, count: int) -> None:
         times = [_seconds(lambda: requests.get(listed, timeout=60).raise_for_status()) for _ in range(10)]
         memory = sum(child.memory_info().rss for child in psutil.Process(service.pid).children()) / 1e6
         median, most = 1000 * np.median(times), 1000 * max(times)
-        typer.echo(
-            f"  list of {count:,}     {median:8.0f} ms at the median, {most:.0f} at most, of the UI with {memory:.0f} MB"
-        )
+        typer.echo(f"  list of {count:,}     {median:8.0f} ms at the median, {most:.0f} at most; UI {memory:.0f} MB")
         _browse(f"{url}/projects/{project}/reports", count)
 
 
