@@ -4,6 +4,7 @@ Real processes, as `make run` and `make monitor` start them, at their usual inte
 """
 
 import json
+import re
 import threading
 import time
 
@@ -119,7 +120,7 @@ def follow(stack: Stack) -> None:
     started = time.monotonic()
     places = {
         "exporter": lambda: stack.gauges().get(("boucle_data_drifted", "")) == 1,
-        "webapp": lambda: stack.page.locator(".st-key-vital_2").get_by_text("drifted", exact=True).count(),
+        "webapp": lambda: stack.page.locator(".st-key-vital_2").filter(has_text=re.compile("drifted")).count(),
         "alert": lambda: "DataDrift" in stack.alerts(),
         "Grafana's query": lambda: max(stack.query(stack.panel()), default=0) >= 0.3,
         "Evidently": lambda: stack.reported() >= 0.3,

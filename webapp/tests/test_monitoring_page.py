@@ -249,6 +249,7 @@ def test_a_duration_is_said_in_the_unit_that_fits(seconds, text):
 
 def test_only_the_parts_that_are_known_are_linked(monkeypatch):
     monkeypatch.setenv("REPORTING_URL", "http://localhost:8082")
-    monkeypatch.setenv("GRAFANA_URL", "")
+    for unknown in ("GRAFANA_URL", "MLFLOW_URL", "PROMETHEUS_URL"):
+        monkeypatch.setenv(unknown, "")
 
     assert Settings().links == {"Evidently": "http://localhost:8082/"}
