@@ -1,10 +1,12 @@
 """What INPUT and OUTPUT name: a file, or a table of a database."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from boucle.errors import NotScored
 
@@ -22,6 +24,15 @@ class SQLTable:
     def __str__(self) -> str:
         place = self.url.render_as_string(hide_password=True)
         return f"{place}{'&' if self.url.query else '?'}table={f'{self.schema}.' if self.schema else ''}{self.name}"
+
+    @contextmanager
+    def failing(self, what: str) -> Iterator[None]:
+        """What the database refuses in here becomes one line: the table cannot be ``what``, and why."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+            raise NotScored(f"{self}: cannot be {what} ({reason or type(error).__name__})") from error
 
 
 def parse(address: str) -> Path | SQLTable:

@@ -31,11 +31,9 @@ from sqlalchemy import (
     inspect,
     text,
 )
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
 from boucle import files
-from boucle.errors import NotScored
 from boucle.scoring.addresses import SQLTable, parse
 
 INSERT_ROWS = 1_000
@@ -152,13 +150,13 @@ class SQLSink:
         return str(self.place)
 
     def exists(self) -> bool:
-        with self._failing():
+        with self.place.failing("written"):
             return bool(inspect(self._engine).has_table(self.place.name, schema=self.place.schema))
 
     def write(self, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
         columns = [Column(field.name, _sql_type(field.type)) for field in schema]
         aside = Table(f"{self.place.name}_partial", MetaData(), *columns, schema=self.place.schema)
-        with self._failing():
+        with self.place.failing("written"):
             aside.drop(self._engine, checkfirst=True)
             aside.create(self._engine)
             for table in tables:
@@ -177,14 +175,6 @@ class SQLSink:
     @cached_property
     def _engine(self) -> Any:  # an SQLAlchemy engine
         return create_engine(self.place.url)
-
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        try:
-            yield
-        except SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-            raise NotScored(f"{self.place}: cannot be written ({reason or type(error).__name__})") from error
 
 
 def cell_text(value: object) -> str:

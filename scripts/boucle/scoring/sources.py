@@ -15,7 +15,6 @@ from typing import IO, Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import Column, MetaData, Numeric, Select, Table, create_engine, func, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from boucle.errors import FieldError, InvalidRecord, NotScored
 from boucle.rows import SEPARATORS, Cells, filled
@@ -185,7 +184,7 @@ class SQLSource:
 
     @cached_property
     def rows(self) -> int:
-        with self._failing(), self._engine.connect() as connection:
+        with self.place.failing("read"), self._engine.connect() as connection:
             return int(connection.execute(select(func.count()).select_from(self._table)).scalar_one())
 
     @property
@@ -195,7 +194,7 @@ class SQLSource:
     def taken(self, skip: int, wanted: Sequence[str], at_most: int) -> Iterator[Taken]:
         schema = pa.schema([(column.name, _arrow_type(column)) for column in self._table.columns])
         rows: Select[Any] = select(self._table).order_by(*self._table.primary_key.columns).offset(skip)
-        with self._failing(), self._engine.connect() as connection:
+        with self.place.failing("read"), self._engine.connect() as connection:
             streamed = connection.execution_options(stream_results=True, yield_per=at_most).execute(rows)
             for some in streamed.partitions(at_most):
                 columns = zip(*some, strict=True)
@@ -213,16 +212,8 @@ class SQLSource:
         # SQLite would make an empty file of a mistyped name.
         if self.place.url.get_backend_name() == "sqlite" and not Path(database).is_file():
             raise NotScored(f"{database}: no such file")
-        with self._failing():
+        with self.place.failing("read"):
             return Table(self.place.name, MetaData(), schema=self.place.schema, autoload_with=self._engine)
-
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        try:
-            yield
-        except SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-            raise NotScored(f"{self.place}: cannot be read ({reason or type(error).__name__})") from error
 
 
 def _identity(path: Path) -> str:
