@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from boucle import files
-from boucle.config import MonitoringSection
+from boucle.config import Project
 from boucle.contract import Category, Classes, Contract, Number, Quantity, Target
-from boucle.live_metric import Limits
 from boucle.monitoring import windows
-from boucle.monitoring.observation import Observation
+from boucle.monitoring.observation import FOLDER, OBSERVATION, Observation
 from boucle.monitoring.observe import observe
 from boucle.monitoring.windows import Reference, Row, Windows
 
@@ -57,10 +56,10 @@ def write(
     labelled = made_up(200, target) if labelled is None else labelled
     reference = Reference(contract(target), made_up(400, target, seed=2), made_up(150, target, seed=3))
     seen = Windows(list(labelled if served is None else served), list(labelled))
-    limits = Limits(floor=0, ceiling=None, drop=0.05)
-    observation = observe(datetime.now(UTC), "v1", reference, seen, MonitoringSection(), limits, seed=0)
+    project = Project.model_validate({"data": {"source": "made up", "target": target.name}})
+    observation = observe(datetime.now(UTC), "v1", reference, seen, project)
     windows.write(data, reference, seen)
-    files.replace(data / windows.FOLDER / "observation.json", observation.model_dump_json().encode())
+    files.replace(data / FOLDER / OBSERVATION, observation.model_dump_json().encode())
     return observation
 
 

@@ -34,6 +34,8 @@ WRITING = ".writing-"
 DELETED = ".deleted-"
 ABANDONED_AFTER_SECONDS = 3600
 
+HELD_OUT = "held-out test rows"  # among a manifest's metrics
+
 
 class Manifest(BaseModel):
     """What a version is, and the hash of each of its files."""

@@ -99,9 +99,7 @@ def etl(
     infer: Annotated[
         bool, typer.Option("--infer", help="Load nothing: print the contract that the rows fulfil.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print what was done as JSON; progress goes to stderr.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Take what is new of the sources into the lake, and load it into the warehouse."""
     from boucle import etl as loading
@@ -116,7 +114,7 @@ def etl(
     report = partial(typer.echo, err=True) if as_json else say
     outcomes = loading.run(project.etl, places.data, wanted, source or (), os.environ, wait, report, places.database)
     if as_json:
-        typer.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2, default=datetime.isoformat))
+        _print_json([asdict(outcome) for outcome in outcomes])
     failed = [outcome.source for outcome in outcomes if outcome.error]
     if failed:
         raise NotLoaded(f"{', '.join(failed)} not loaded; the message above says why")
@@ -351,9 +349,10 @@ def notify(
 @app.command()
 def report() -> None:
     """Have the Evidently reports written now, and say where they are."""
-    from boucle.monitoring.reports import request_report, wait_for_report
+    from boucle.monitoring.reports import check_reportable, request_report, wait_for_report
 
     data = Places().data
+    check_reportable(data)
     say, asked = _say("report"), request_report(data)
     say("requested")
     wait_for_report(data, asked, REPORT_SECONDS)

@@ -16,7 +16,7 @@ import numpy as np
 from sqlalchemy.exc import SQLAlchemyError
 
 from boucle import examination, models, preparation, training
-from boucle.artifacts import Artifacts, Manifest, ModelVersion
+from boucle.artifacts import HELD_OUT, Artifacts, Manifest, ModelVersion
 from boucle.config import Project
 from boucle.contract import Classes, Label, Quantity
 from boucle.engine import Engine
@@ -239,7 +239,7 @@ class Trainer:
             run_id=run.id,
             mlflow_run_id=mlflow_run_id,
         )
-        metrics = {"exam": _figures(result.exam), "held-out test rows": training.test_scores(model, reference)}
+        metrics = {"exam": _figures(result.exam), HELD_OUT: training.test_scores(model, reference)}
         manifest = publish(self.artifacts, reference, self.project.project.name, result.recipe, model, metrics, lineage)
         return self._promote(run, result, manifest)
 

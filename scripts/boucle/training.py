@@ -11,7 +11,7 @@ import numpy as np
 
 from boucle import evaluation, models
 from boucle.arrays import FloatArray, Labels
-from boucle.artifacts import Artifacts, Manifest
+from boucle.artifacts import HELD_OUT, Artifacts, Manifest
 from boucle.config import Algorithm, Project
 from boucle.contract import Quantity, Target
 from boucle.embedding import Embedding
@@ -48,7 +48,7 @@ def train(
     scores = [value for value in challenger.validation if value is not None]
     metrics = {
         "cross-validation": {metric: float(np.mean(scores)), f"{metric}_std": float(np.std(scores))},
-        "held-out test rows": test_scores(model, preparation),
+        HELD_OUT: test_scores(model, preparation),
     }
     reason = f"best of {len(compared)} candidates by cross-validation"
     lineage = Lineage(

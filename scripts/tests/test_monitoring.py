@@ -13,10 +13,11 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, precision_score, 
 
 from boucle.contract import Category, Classes, Contract, Number, Quantity
 from boucle.demo import draw
-from boucle.errors import ModelNotFound
+from boucle.errors import ModelNotFound, NotReported
 from boucle.monitoring.observation import Observation
 from boucle.monitoring.observe import data_quality, distribution, estimated_accuracy, scores
 from boucle.monitoring.observer import Observer
+from boucle.monitoring.reports import check_reportable, last_report, request_report, wait_for_report
 from boucle.monitoring.windows import Row, read_windows
 from boucle.store.observations import MOST
 from tests.support import on_each_database, serving
@@ -258,3 +259,26 @@ def test_missing_and_new_values_are_counted():
 
     assert found == {"size": (1, 1, 0), "color": (1, 0, 1)}
     assert data_quality(contract, records[:1]) == []
+
+
+def test_a_report_that_cannot_come_is_refused_at_once(home):
+    with pytest.raises(NotReported, match="was not looked at yet"):
+        check_reportable(home.places.data)
+
+    observer(home).look(NOW)
+    with pytest.raises(NotReported, match="0 predictions are too few for a report: make 50"):
+        check_reportable(home.places.data)
+
+
+def test_where_enough_was_seen_a_report_is_waited_for(used, seen):
+    check_reportable(used.places.data)
+    asked = request_report(used.places.data)
+    with pytest.raises(NotReported, match="does the reporting service run"):
+        wait_for_report(used.places.data, asked, 0.1)
+
+    snapshots = used.places.data / "reports" / "project" / "snapshots"
+    snapshots.mkdir(parents=True)
+    (snapshots / "one.json").write_text("{}")
+    wait_for_report(used.places.data, asked, 0.1)
+
+    assert last_report(used.places.data) > asked

@@ -3,11 +3,10 @@
 from datetime import datetime
 from pathlib import Path
 
-from boucle.artifacts import Artifacts
+from boucle.artifacts import HELD_OUT, Artifacts
 from boucle.config import Project
 from boucle.contract import Classes
 from boucle.errors import CorruptArtifact, ModelNotFound
-from boucle.live_metric import Limits
 from boucle.monitoring import windows
 from boucle.monitoring.diagnosis import Evidence
 from boucle.monitoring.observation import Point
@@ -29,13 +28,12 @@ def gather(project: Project, data: Path, artifacts: Artifacts, store: Store, now
         BoucleError: when there is no champion or no preparation.
     """
     champion, version, seed = artifacts.champion(), artifacts.load_served(), project.training.seed
-    settings, triggers = project.monitoring, project.triggers.metric
     reference = windows.read_reference(data, version, seed)
-    most = max(settings.window, min(MOST_ROWS, MOST_CELLS // len(version.contract.names)))
+    window = project.monitoring.window
+    most = max(window, min(MOST_ROWS, MOST_CELLS // len(version.contract.names)))
     rows = windows.read_windows(store, version.contract, most)
-    newest = Windows(rows.served[-settings.window :], rows.labelled[-settings.window :])
-    limits = Limits(triggers.floor, triggers.ceiling, triggers.drop)
-    seen = observe(now, version.version, reference, newest, settings, limits, seed)
+    newest = Windows(rows.served[-window:], rows.labelled[-window:])
+    seen = observe(now, version.version, reference, newest, project)
     # A metric of probabilities cannot be told of the answers alone.
     usual = "balanced_accuracy" if isinstance(version.contract.target, Classes) else "mae"
     metric = version.manifest.metric if version.manifest.metric in seen.expected else usual
@@ -58,7 +56,7 @@ def _held_out(artifacts: Artifacts, metric: str, versions: set[str]) -> dict[str
     found = {}
     for version in versions:
         try:
-            score = artifacts.manifest(version).metrics.get("held-out test rows", {}).get(metric)
+            score = artifacts.manifest(version).metrics.get(HELD_OUT, {}).get(metric)
         except (ModelNotFound, CorruptArtifact):
             continue  # pruned, or predicted elsewhere
         if score is not None:

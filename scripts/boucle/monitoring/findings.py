@@ -5,8 +5,7 @@ from datetime import datetime
 
 from boucle.contract import Classes
 from boucle.monitoring.diagnosis import Evidence, Finding, MovedColumn
-from boucle.monitoring.observation import Observation
-from boucle.monitoring.observe import FEWEST_ROWS
+from boucle.monitoring.observation import FEWEST_ROWS, Observation
 from boucle.monitoring.segments import Segment
 from boucle.store import Run
 

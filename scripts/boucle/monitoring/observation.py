@@ -4,6 +4,12 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
+# Where the observer leaves the last one, within `data`, beside the rows that it was made of.
+FOLDER = "monitoring"
+OBSERVATION = "observation.json"
+# Fewer give no verdict: what chance alone does to them is as large as what one looks for.
+FEWEST_ROWS = 50
+
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True)

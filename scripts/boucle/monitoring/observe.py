@@ -10,12 +10,13 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import mean_absolute_percentage_error
 
 from boucle import drift, evaluation, live_metric
-from boucle.config import MonitoringSection
+from boucle.config import MonitoringSection, Project
 from boucle.contract import Category, Cell, Classes, Contract, Feature, Label, Number, Record, Target
 from boucle.drift import Move, concept, joint, statistics
 from boucle.encoding import encode
 from boucle.live_metric import Limits
 from boucle.monitoring.observation import (
+    FEWEST_ROWS,
     ColumnDrift,
     ColumnQuality,
     ConceptDrift,
@@ -29,8 +30,6 @@ from boucle.monitoring.observation import (
 )
 from boucle.monitoring.windows import Reference, Row, Windows
 
-# Fewer give no verdict: what chance alone does to them is as large as what one looks for.
-FEWEST_ROWS = 50
 SCORES = ("accuracy", "balanced_accuracy", "f1", "precision", "recall")
 QUANTILES = (0.05, 0.5, 0.95)
 DELAYS = (0.5, 0.95)
@@ -41,12 +40,11 @@ def observe(
     version: str,
     reference: Reference,
     windows: Windows,
-    settings: MonitoringSection,
-    limits: Limits,
-    seed: int,
+    project: Project,
 ) -> Observation:
     """Everything there is to see in the windows; what too few rows would tell is left out."""
     target, labelled, served = reference.contract.target, windows.labelled, windows.served
+    settings, bad, seed = project.monitoring, project.triggers.metric, project.training.seed
     return Observation(
         created_at=now.isoformat(timespec="milliseconds"),
         model_version=version,
@@ -62,7 +60,7 @@ def observe(
         ),
         quality=scores(target, labelled),
         expected=scores(target, reference.held_out),
-        complaint=_complaint(reference.held_out, labelled, limits),
+        complaint=_complaint(reference.held_out, labelled, Limits(bad.floor, bad.ceiling, bad.drop)),
         estimated_accuracy=estimated_accuracy(reference.held_out, served),
         drift=_drift(version, reference, windows, settings, seed) if len(served) >= FEWEST_ROWS else None,
         data_quality=data_quality(reference.contract, [row.input for row in served]),

@@ -8,9 +8,8 @@ from pathlib import Path
 from boucle import files
 from boucle.artifacts import Artifacts, ServedVersion
 from boucle.config import Project
-from boucle.live_metric import Limits
 from boucle.monitoring import windows
-from boucle.monitoring.observation import Observation
+from boucle.monitoring.observation import FOLDER, OBSERVATION, Observation
 from boucle.monitoring.observe import observe
 from boucle.monitoring.windows import Reference
 from boucle.store import Store
@@ -46,14 +45,11 @@ class Observer:
         state = (champion.promoted_at, self._store.feedback.rows(), self._store.predictions.last_id())
         if state == self._seen:
             return None
-        settings, triggers = self._project.monitoring, self._project.triggers.metric
-        rows = windows.read_windows(self._store, champion.version.contract, settings.window)
-        limits = Limits(triggers.floor, triggers.ceiling, triggers.drop)
-        seed = self._project.training.seed
-        seen = observe(now, champion.version.version, champion.reference, rows, settings, limits, seed)
+        rows = windows.read_windows(self._store, champion.version.contract, self._project.monitoring.window)
+        seen = observe(now, champion.version.version, champion.reference, rows, self._project)
         windows.write(self._data, champion.reference, rows)
         content = seen.model_dump_json()
-        files.replace(self._data / windows.FOLDER / "observation.json", content.encode())
+        files.replace(self._data / FOLDER / OBSERVATION, content.encode())
         self._store.observations.add(seen.point.model_dump_json(), content)
         self._seen = state
         return seen

@@ -6,9 +6,26 @@ from pathlib import Path
 
 from boucle import files
 from boucle.errors import NotReported
+from boucle.monitoring.observation import FEWEST_ROWS, FOLDER, OBSERVATION, Observation
 
 REPORTS = "reports"
 REQUEST = "requested"
+
+
+def check_reportable(data: Path) -> None:
+    """Nothing, if the last look at production is one to report on.
+
+    Raises:
+        NotReported: when there was none yet, or it saw too few rows for a verdict.
+    """
+    try:
+        last = Observation.model_validate_json((data / FOLDER / OBSERVATION).read_bytes())
+    except FileNotFoundError:
+        raise NotReported("production was not looked at yet: start the stack with make run, or make up") from None
+    if last.drift is None:
+        raise NotReported(
+            f"{last.served.rows} predictions are too few for a report: make {FEWEST_ROWS}; ten seconds later they count"
+        )
 
 
 def request_report(data: Path) -> datetime:
@@ -33,7 +50,5 @@ def wait_for_report(data: Path, asked: datetime, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while (last_report(data) or asked) <= asked:
         if time.monotonic() > deadline:
-            raise NotReported(
-                f"no report came within {seconds:g} seconds: does the stack run, has it seen 50 predictions?"
-            )
+            raise NotReported(f"no report came within {seconds:g} seconds: does the reporting service run?")
         time.sleep(0.2)

@@ -13,11 +13,10 @@ from boucle.arrays import FloatArray
 from boucle.artifacts import ServedVersion
 from boucle.contract import Classes, Contract, Label, Record, Target
 from boucle.errors import InvalidRecord
+from boucle.monitoring.observation import FOLDER
 from boucle.store import Feedback, GivenFeedback, LoggedPrediction, Store
 
 MOST_REFERENCE_ROWS = 2_000
-
-FOLDER = "monitoring"
 
 
 @dataclass(frozen=True)
