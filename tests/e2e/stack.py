@@ -17,6 +17,7 @@ from boucle import preparation
 from tests.support import ROOT, free_port, wait_for
 
 NAME = "boucle-e2e"
+KNOBS = re.findall(r"(?m)^([A-Z_]+)=", (ROOT / ".env.example").read_text())
 PORTS = {
     "SERVING_PORT": "serving-api",
     "WEBAPP_PORT": "webapp",
@@ -51,11 +52,11 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        # What make has exported on the way here is not what a newcomer's shell holds.
+        # What make has exported on the way here is not what a newcomer's shell holds, and Compose heeds it before .env.
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not re.match("BOUCLE_|SERVING_|MAKE|MFLAGS|WEBAPP_|REPORTING_|MLFLOW_", name)
+            if name not in KNOBS and not re.match("MAKE|MFLAGS|BOUCLE_|SERVING_|EXPORTER_|REPORTING_|MLFLOW_", name)
         }
         return {**inherited, "COMPOSE_PROJECT_NAME": NAME, "BOUCLE_IMAGES": NAME}
 
