@@ -163,6 +163,19 @@ def test_a_file_that_differs_from_the_table_is_rebuilt(home, table, embedding_id
     assert not table.repair_projection()
 
 
+def test_rows_of_a_release_without_checksums_get_theirs(home, table, embedding_id):
+    table.add([feedback(home, str(number), row=number) for number in range(5)], embedding_id)
+    expected = home.prod_data.read_bytes()
+    with connect(home.places.database).writing() as connection:
+        connection.execute(sa.update(FEEDBACK).values(checksum=0))
+
+    assert table.repair_projection()
+
+    assert home.prod_data.read_bytes() == expected
+    table.add([feedback(home, "next")], embedding_id)
+    assert not table.repair_projection()
+
+
 @pytest.mark.parametrize("damage", ["delete", "truncate"])
 def test_a_file_that_vanishes_under_way_is_rebuilt_by_the_next_feedback(home, table, embedding_id, damage):
     table.add([feedback(home, "a")], embedding_id)

@@ -58,6 +58,8 @@ FEEDBACK = sa.Table(
     sa.Column("reason", sa.Text),
     # Where the row's line ends in prod_data.csv: the next line begins there, however long the file is.
     sa.Column("line_end", sa.BigInteger, nullable=False),
+    # CRC-32 of the file as far as there: it is compared with the table without being written again.
+    sa.Column("checksum", sa.BigInteger, nullable=False, server_default="0"),
 )
 
 # One row: the embedding of the vectors in the table above, and the file that shows them.

@@ -123,9 +123,9 @@ class FeedbackTable:
             current, header = _projection(connection)
             if current != embedding_id:
                 raise EmbeddingChanged(f"prod_data.csv holds vectors of embedding {current}, not of {embedding_id}")
-            last, start = _last(connection, header)
+            last, extent = _last(connection, header)
             known = _given_before(connection, [item.prediction_id for item in items])
-            addition = _Addition(last, start)
+            addition = _Addition(last, extent)
             outcomes: list[Receipt | FeedbackConflict] = []
             for item in items:
                 before = known.get(item.prediction_id)
@@ -139,7 +139,7 @@ class FeedbackTable:
                 connection.execute(sa.insert(FEEDBACK), addition.rows)
             # Before the commit: a line too many is cut off by the next writer, a missing one would be a broken promise.
             lines = b"".join(addition.lines)
-            if lines and not projection.write_at(self._prod_data, start, lines):
+            if lines and not projection.write_at(self._prod_data, extent.end, lines):
                 projection.rebuild(self._prod_data, _lines(connection, header))
             return outcomes
 
@@ -157,16 +157,20 @@ class FeedbackTable:
                 return
             connection.execute(sa.delete(PROJECTION))
             connection.execute(sa.insert(PROJECTION).values(id=1, embedding_id=embedding.id, header=header))
-            _embed_anew(connection, embedding, len(header.encode()))
+            _embed_anew(connection, embedding, _beginning(header))
             projection.rebuild(self._prod_data, _lines(connection, header))
 
     def repair_projection(self) -> bool:
-        """Compare prod_data.csv with the table, line by line, and rebuild it if they differ; whether they did."""
+        """Compare prod_data.csv with the checksum in the table, and rebuild it if they differ; whether they did."""
         with self._database.writing() as connection:
             embedding_id, header = _projection(connection)
-            if embedding_id is None or projection.matches(self._prod_data, _lines(connection, header)):
+            last, extent = _last(connection, header)
+            if embedding_id is None or projection.holds(self._prod_data, extent):
                 return False
-            projection.rebuild(self._prod_data, _lines(connection, header))
+            rebuilt = projection.rebuild(self._prod_data, _lines(connection, header))
+            # Rows of older releases have none.
+            checked = sa.update(FEEDBACK).where(FEEDBACK.c.row == last).values(checksum=rebuilt.checksum)
+            connection.execute(checked)
             return True
 
     def rows(self) -> int:
@@ -271,20 +275,20 @@ class _Known:
 
 
 class _Addition:
-    """Rows for the table and lines for the file, behind row ``last`` whose line ends at ``end``."""
+    """Rows for the table and lines for the file, behind row ``last`` and what the file holds by then."""
 
-    def __init__(self, last: int, end: int) -> None:
+    def __init__(self, last: int, extent: projection.Extent) -> None:
         self.last = last
         self.rows: list[dict[str, Any]] = []  # columns of several types
         self.lines: list[bytes] = []
-        self._end = end
+        self._extent = extent
         self._created_at = now()
 
     def append(self, item: Feedback, run_id: int | None) -> _Known:
         self.last += 1
         if item.set_aside is None:
             self.lines.append(projection.row_line(item.vector, item.target, item.prediction))
-            self._end += len(self.lines[-1])
+            self._extent = self._extent.followed_by(self.lines[-1])
         # Labels are looked for by their text: written as ever. Nobody looks for an input.
         known = _Known(self.last, _encode(item.input).decode(), json.dumps(item.target), item.set_aside, run_id)
         self.rows.append(
@@ -299,7 +303,8 @@ class _Addition:
                 "model_version": item.model_version,
                 "status": ACCEPTED if known.reason is None else SET_ASIDE,
                 "reason": known.reason,
-                "line_end": self._end,
+                "line_end": self._extent.end,
+                "checksum": self._extent.checksum,
             }
         )
         return known
@@ -339,11 +344,15 @@ def _projection(connection: sa.Connection) -> tuple[str | None, str]:
     return (found.embedding_id, found.header) if found else (None, "")
 
 
-def _last(connection: sa.Connection, header: str) -> tuple[int, int]:
-    """Number of the last row, and where its line ends."""
-    columns = (FEEDBACK.c.row, FEEDBACK.c.line_end)
+def _last(connection: sa.Connection, header: str) -> tuple[int, projection.Extent]:
+    """Number of the last row, and what the file holds with it."""
+    columns = (FEEDBACK.c.row, FEEDBACK.c.line_end, FEEDBACK.c.checksum)
     found = connection.execute(sa.select(*columns).order_by(FEEDBACK.c.row.desc()).limit(1)).one_or_none()
-    return (found.row, found.line_end) if found else (0, len(header.encode()))
+    return (found.row, projection.Extent(found.line_end, found.checksum)) if found else (0, _beginning(header))
+
+
+def _beginning(header: str) -> projection.Extent:
+    return projection.Extent().followed_by(header.encode())
 
 
 def _chunks(
@@ -429,12 +438,14 @@ def _embedded(chunk: Rows, embedding: "Embedding | CompiledEmbedding") -> Iterat
         yield _Reading(row.row, json.loads(row.target), json.loads(row.prediction), vector, reason)
 
 
-def _embed_anew(connection: sa.Connection, embedding: "Embedding | CompiledEmbedding", end: int) -> None:
+def _embed_anew(
+    connection: sa.Connection, embedding: "Embedding | CompiledEmbedding", extent: projection.Extent
+) -> None:
     for chunk in _chunks(connection):
         for reading in _embedded(chunk, embedding):
             values: dict[str, object] = {"status": SET_ASIDE, "reason": reading.reason}
             if reading.vector is not None:
-                end += len(projection.row_line(reading.vector, reading.target, reading.prediction))
+                extent = extent.followed_by(projection.row_line(reading.vector, reading.target, reading.prediction))
                 values = {"status": ACCEPTED, "reason": None, "vector": reading.vector.tobytes()}
             statement = sa.update(FEEDBACK).where(FEEDBACK.c.row == reading.row)
-            connection.execute(statement.values(**values, line_end=end))
+            connection.execute(statement.values(**values, line_end=extent.end, checksum=extent.checksum))

@@ -4,13 +4,29 @@ import csv
 import errno
 import io
 import os
+import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from boucle import files
 from boucle.arrays import FloatArray
 from boucle.contract import Label
+
+READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What the file holds as far as byte ``end``, by its CRC-32."""
+
+    end: int = 0
+    checksum: int = 0
+
+    def followed_by(self, lines: bytes) -> "Extent":
+        """The same with these lines behind it."""
+        return Extent(self.end + len(lines), zlib.crc32(lines, self.checksum))
 
 
 def header_line(columns: Sequence[str]) -> str:
@@ -45,24 +61,30 @@ def write_at(path: Path, end: int, lines: bytes) -> bool:
         os.close(descriptor)
 
 
-def matches(path: Path, lines: Iterable[bytes]) -> bool:
-    """Whether the file holds these lines and nothing else."""
+def holds(path: Path, extent: Extent) -> bool:
+    """Whether the file is this and nothing else; read once, at the speed of the disk."""
+    found = Extent()
     try:
         with path.open("rb") as file:
-            return all(file.read(len(line)) == line for line in lines) and not file.read(1)
+            while part := file.read(READ_BYTES):
+                found = found.followed_by(part)
     except FileNotFoundError:
         return False
+    return found == extent
 
 
-def rebuild(path: Path, lines: Iterable[bytes]) -> None:
+def rebuild(path: Path, lines: Iterable[bytes]) -> Extent:
     """Write the file aside from its lines, then put it in place."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside, written = path.with_name(f".{path.name}.{os.getpid()}"), Extent()
     with aside.open("wb") as file:
-        file.writelines(lines)
+        for line in lines:
+            file.write(line)
+            written = written.followed_by(line)
         file.flush()
         os.fsync(file.fileno())
     aside.rename(path)
     files.sync_directory(path.parent)
+    return written
 
 
 def _cell(label: Label) -> str:
