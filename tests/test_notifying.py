@@ -30,6 +30,7 @@ def test_a_webhook_and_a_mailbox_hear_how_it_ended(tmp_path):
         urls = tmp_path / "urls"
         urls.write_text(
             f"# the team\n{webhook.url.replace('http', 'json')}\n\n"
+            # pragma: allowlist nextline secret
             f"mailto://boucle:secret@{mail.address}?from=boucle@example.org&to=team@example.org&mode=insecure\n"
         )
 
@@ -56,6 +57,7 @@ def test_without_recipients_the_terminal_hears_alone(tmp_path):
 def test_who_was_not_reached_is_named_without_secrets_and_the_others_are_told():
     with receivers.slack() as webhook:
         reached = webhook.url.replace("http", "json")
+        # pragma: allowlist nextline secret
         urls = f"json://me:secret@127.0.0.1:{free_port()} nonsense://secret {reached}"
 
         with pytest.raises(NotNotified, match=r"2 of 3 .* number 1 \(JSON\), number 2 \(no address") as raised:
