@@ -102,8 +102,7 @@ def etl(
     as_json: AsJson = False,
 ) -> None:
     """Take what is new of the sources into the lake, and load it into the warehouse."""
-    from boucle import etl as loading
-    from boucle.etl import inference
+    from boucle.etl import inference, loading
     from boucle.etl.taking import Wanted
 
     project, places = _open()

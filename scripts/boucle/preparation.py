@@ -145,7 +145,7 @@ def load(data: Path) -> Preparation:
 def preparation_id(project: Project, path: Path) -> str:
     """A name for what `prepare` would make of this source: equal inputs, equal name."""
     inputs = {
-        "source": source.file_digest(path),
+        "source": files.file_digest(path),
         "data": project.data.model_dump(mode="json", exclude={"source"}),
         "embedding": project.embedding.model_dump(mode="json"),
         "seed": project.training.seed,

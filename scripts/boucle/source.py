@@ -1,14 +1,13 @@
 """Where raw rows come from: a file, or a data set that scikit-learn brings along."""
 
-import hashlib
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 from sklearn.datasets import load_breast_cancer
 
-from boucle import warehouse
 from boucle.errors import InvalidSource
+from boucle.etl import warehouse
 
 BUNDLED = "sklearn:breast_cancer"
 WAREHOUSE = "warehouse:"
@@ -56,12 +55,6 @@ def read(path: Path, query: str, missing_values: tuple[str, ...]) -> pd.DataFram
     if table.empty:
         raise InvalidSource(f"{path}: holds no row, or data.query selects none")
     return table
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of the file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _quoted(*values: object) -> str:

@@ -16,11 +16,12 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from boucle import etl, preparation
+from boucle import preparation
 from boucle.errors import InvalidProject, InvalidSource, NotLoaded, WarehouseBusy
+from boucle.etl import loading
 from boucle.etl.inference import infer
 from boucle.etl.taking import Wanted
-from boucle.warehouse import opened
+from boucle.etl.warehouse import opened
 from tests.sources import COLUMNS, ROWS, Place, start
 from tests.support import PROJECT
 
@@ -354,7 +355,7 @@ def test_a_clock_that_jumps_back_changes_no_order(place, monkeypatch):
         def now(cls, tz=None):
             return cls.moment
 
-    monkeypatch.setattr(etl, "datetime", Clock)
+    monkeypatch.setattr(loading, "datetime", Clock)
     place.csv("a.csv", ROWS)
     place.run()
     Clock.moment -= timedelta(days=400)
@@ -466,7 +467,7 @@ def test_a_derived_table_is_made_afresh_and_stays_when_its_query_is_wrong(place)
     place.run()
     query.write_text("SELECT plan FROM sails")
 
-    outcomes = etl.run(place.project.etl, place.data, Wanted(), (), {}, 0, place.said.append)
+    outcomes = loading.run(place.project.etl, place.data, Wanted(), (), {}, 0, place.said.append)
 
     assert "sails" in outcomes[1].error
     assert place.rows("FROM plans") == [("basic", 5), ("plus", 5)]

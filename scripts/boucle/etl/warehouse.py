@@ -17,11 +17,11 @@ from typing import Any
 
 import duckdb
 
-from boucle import transformations as steps
-from boucle.batch import Batch
 from boucle.errors import InvalidSource, WarehouseBusy
-from boucle.ingestion import DerivedTable
-from boucle.transformations import AnySource, literal, quoted
+from boucle.etl import transformations as steps
+from boucle.etl.batch import Batch
+from boucle.etl.ingestion import DerivedTable
+from boucle.etl.transformations import AnySource, literal, quoted
 
 FILE, LOCK = "warehouse.duckdb", "warehouse.lock"
 # How long a reader waits for a load: it cannot open the file beside a writer.

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from boucle.errors import NotLoaded
-from boucle.transformations import literal, quoted
+from boucle.etl.transformations import literal, quoted
 
 SCHEMA = "warehouse"
 LOCK = 20262
