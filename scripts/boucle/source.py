@@ -6,8 +6,10 @@ import duckdb
 import pandas as pd
 from sklearn.datasets import load_breast_cancer
 
+from boucle.config import Project
 from boucle.errors import InvalidSource
-from boucle.etl import warehouse
+from boucle.etl import mirror, warehouse
+from boucle.etl.ingestion import EtlSection
 
 BUNDLED = "sklearn:breast_cancer"
 WAREHOUSE = "warehouse:"
@@ -18,16 +20,20 @@ CSV = """read_csv([{path}], header = true, sample_size = -1, encoding = 'utf-8',
 READERS = {".csv": CSV, ".tsv": CSV, ".parquet": "read_parquet([{path}])"}
 
 
-def materialize(source: str, data: Path) -> Path:
-    """The file that ``source`` names; the bundled set, or a table of the warehouse, is first written to ``data/raw/``.
+def materialize(project: Project, data: Path, database: str = "") -> Path:
+    """The file that ``data.source`` names; the bundled set and tables of the warehouse are written to ``data/raw/``.
+
+    ``database`` is SQLAlchemy's URL of the PostgreSQL that has the tables, if the project says so.
 
     Raises:
-        InvalidSource: when there is no such file, or its kind is not known.
+        InvalidSource: when there is no such file or table, or its kind is not known.
+        SourceAway: when the database is away.
     """
+    source = project.data.source
     if source == BUNDLED:
         return _write_breast_cancer(data / "raw" / "breast_cancer.csv")
     if source.startswith(WAREHOUSE):
-        return _export(source.removeprefix(WAREHOUSE), data)
+        return _export(source.removeprefix(WAREHOUSE), project.etl, data, database)
     path = Path(source)
     if not path.is_file():
         raise InvalidSource(
@@ -66,9 +72,12 @@ def _suffix(path: Path) -> str:
     return next((suffix for suffix in reversed(path.suffixes) if suffix != ".gz"), "").lower()
 
 
-def _export(table: str, data: Path) -> Path:
+def _export(table: str, etl: EtlSection, data: Path, database: str) -> Path:
     path = data / "raw" / f"warehouse_{table}.parquet"
-    warehouse.export(data, table, path)
+    if etl.warehouse == "postgresql":
+        mirror.export(database, table, path, etl.memory)
+    else:
+        warehouse.export(data, table, path, etl.memory)
     return path
 
 

@@ -11,11 +11,10 @@ from typing import Any
 import duckdb
 
 from boucle.errors import BoucleError, InvalidProject, NotLoaded
-from boucle.etl import from_files, from_http, from_sql
+from boucle.etl import from_files, from_http, from_sql, mirror
 from boucle.etl.batch import Provenance
 from boucle.etl.ingestion import EtlSection, FilesSource, HttpSource
 from boucle.etl.lake import Lake
-from boucle.etl.mirror import mirror
 from boucle.etl.status import SourceStatus, last_loads, write_loads
 from boucle.etl.taking import Desk, Taking, Wanted, unreadable
 from boucle.etl.transformations import AnySource
@@ -68,8 +67,8 @@ def run(
         InvalidProject: when there is no such source.
     """
     sources = chosen(project, names)
-    if project.warehouse == "postgresql" and not database.startswith("postgresql"):
-        raise InvalidProject('etl.warehouse = "postgresql": BOUCLE_DATABASE_URL must name a PostgreSQL database')
+    if project.warehouse == "postgresql":
+        mirror.address(database)
     try:
         with opened(data, project.memory, wait_seconds, report) as warehouse:
             lake = Lake(data / "lake", warehouse.connection)
@@ -80,7 +79,7 @@ def run(
             outcomes += _derive(project, warehouse, report)
             _write_status(data, warehouse, outcomes)
             if project.warehouse == "postgresql":
-                mirror(warehouse.connection, database, warehouse.tables(), lake.clear_aside(), report)
+                mirror.mirror(warehouse.connection, database, warehouse.tables(), lake.clear_aside(), report)
     except (OSError, duckdb.Error) as error:
         # The disk is full, or the file is damaged: what was committed stays.
         raise NotLoaded(f"{data}: {str(error).splitlines()[0]}; the next run goes on from what was loaded") from error
