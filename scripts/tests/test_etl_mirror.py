@@ -12,6 +12,7 @@ from boucle import preparation
 from boucle.config import load_project
 from boucle.errors import InvalidProject, InvalidSource, NotLoaded, SourceAway
 from boucle.etl import mirror, warehouse
+from boucle.etl.status import last_loads
 from tests.sources import ROWS, Place
 
 MEMORY = "256MB"
@@ -79,9 +80,13 @@ def test_with_postgresql_the_tables_stand_there_too(place, postgresql, url):
 
     with postgresql.crashed(), pytest.raises(NotLoaded, match="its tables are as they were"):
         place.run(database=url)
+    failed = last_loads(place.data)["sales"]
+    place.run(database=url)
 
     assert [tuple(row) for row in rows] == place.rows()
     assert rows[8].amount is None
+    assert "its tables are as they were" in failed.error
+    assert last_loads(place.data)["sales"].error is None
     assert reason == 'plan: go,l"d is none of basic, plus'
 
 

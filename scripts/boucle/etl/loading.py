@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,9 +77,9 @@ def run(
                 desk = _desk(source, lake, warehouse, environment, report)
                 outcomes.append(_load(source, wanted, desk, lake, warehouse))
             outcomes += _derive(project, warehouse, report)
-            _write_status(data, warehouse, outcomes)
-            if project.warehouse == "postgresql":
-                mirror.mirror(warehouse.connection, database, warehouse.tables(), lake.clear_aside(), report)
+            with _noted(outcomes, data, warehouse):
+                if project.warehouse == "postgresql":
+                    mirror.mirror(warehouse.connection, database, warehouse.tables(), lake.clear_aside(), report)
     except (OSError, duckdb.Error) as error:
         # The disk is full, or the file is damaged: what was committed stays.
         raise NotLoaded(f"{data}: {str(error).splitlines()[0]}; the next run goes on from what was loaded") from error
@@ -210,6 +210,19 @@ def _derive(project: EtlSection, warehouse: Warehouse, report: Report) -> Iterat
             outcome.error = f"table {table.name}: {error}"
             report(outcome.error)
         yield outcome
+
+
+@contextmanager
+def _noted(outcomes: Sequence[Outcome], data: Path, warehouse: Warehouse) -> Iterator[None]:
+    """Write the status after the block; when that fails, no source was loaded as the project wants it."""
+    try:
+        yield
+    except NotLoaded as error:
+        for outcome in outcomes:
+            outcome.error = outcome.error or str(error)
+        raise
+    finally:
+        _write_status(data, warehouse, outcomes)
 
 
 def _write_status(data: Path, warehouse: Warehouse, outcomes: Sequence[Outcome]) -> None:
