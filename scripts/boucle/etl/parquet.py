@@ -14,7 +14,7 @@ def write(connection: duckdb.DuckDBPyConnection, select: str, path: Path, memory
     # Threads would share out the row groups anew each time.
     connection.execute(f"SET threads = 1; SET memory_limit = {literal(memory)}; SET temp_directory = {literal(spill)}")
     try:
-        # Through a table of its own: row groups are cut where the rows were once loaded, deleted or read, else.
+        # Through a table of its own: else row groups are cut by how the rows were once loaded, deleted or read.
         connection.execute(f"CREATE TEMP TABLE written AS {select}")
         connection.execute(f"COPY written TO {literal(aside)} (FORMAT parquet)")
         connection.execute("DROP TABLE written")
