@@ -168,6 +168,10 @@ up: ## Build and start the stack in Docker Compose; return when a prediction wor
 down: ## Stop the stack in Docker Compose; its state stays
 	docker compose down
 
+.PHONY: stack-etl
+stack-etl: ## Load what is new of the sources, in the stack; then make up. OPTIONS="--limit 500 --source name"
+	@scripts/secrets.sh && docker compose run --rm --build etl boucle etl $(OPTIONS)
+
 .PHONY: ps
 ps: ## Show the containers of the stack, and their health
 	docker compose ps --all

@@ -17,8 +17,8 @@ from urllib.parse import parse_qsl, urlsplit
 import duckdb
 import pandas as pd
 
-from boucle import etl
 from boucle.config import load_project
+from boucle.etl import loading
 from boucle.etl.taking import Wanted
 from tests.support import PROJECT, ROOT
 
@@ -58,7 +58,7 @@ class Place:
     def run(self, environment=None, wait=0.0, database="", **wanted):
         self.said.clear()
         say, asked = self.said.append, Wanted(**wanted)
-        return etl.run(self.project.etl, self.data, asked, (), environment or {}, wait, say, database)[0]
+        return loading.run(self.project.etl, self.data, asked, (), environment or {}, wait, say, database)[0]
 
     def rows(self, query="SELECT COLUMNS('^[^_]') FROM sales ORDER BY id"):
         with duckdb.connect(self.data / "warehouse.duckdb", read_only=True) as connection:

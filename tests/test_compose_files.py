@@ -12,7 +12,7 @@ ROOT_FILE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 FRAGMENTS = [ROOT / path for path in ROOT_FILE["include"]]
 SERVICES = {name: body for path in FRAGMENTS for name, body in yaml.safe_load(path.read_text())["services"].items()}
 EVERY_FILE = [ROOT / "docker-compose.yml", ROOT / "compose.base.yml", *FRAGMENTS]
-JOBS = {"prepare"}
+JOBS = {"etl", "prepare"}
 
 
 def published(body):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from boucle.loads import SourceStatus
+from boucle.etl.status import SourceStatus
 from boucle.monitoring.observation import ColumnDrift, Distance, Drift, Observation
 
 # A data set may have a thousand columns, and every label value is a series that Prometheus keeps for ever.

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from boucle.artifacts import Artifacts
 from boucle.errors import BoucleError
-from boucle.loads import last_loads
+from boucle.etl.status import last_loads
 from boucle.monitoring.reports import last_report
 from boucle.store import Run, Store
 from monitoring.exporter.families import by_label, gauge, of_loads, of_observation

@@ -82,10 +82,10 @@ def prepare(if_changed: IfChanged = False) -> None:
     from boucle import preparation
 
     project, places = _open()
-    if if_changed and preparation.is_current(project, places.data):
+    if if_changed and preparation.is_current(project, places.data, places.database):
         _say("prepare")("nothing changed")
     else:
-        preparation.prepare(project, places.data, _say("prepare"))
+        preparation.prepare(project, places.data, _say("prepare"), places.database)
 
 
 @app.command()
@@ -102,8 +102,7 @@ def etl(
     as_json: AsJson = False,
 ) -> None:
     """Take what is new of the sources into the lake, and load it into the warehouse."""
-    from boucle import etl as loading
-    from boucle.etl import inference
+    from boucle.etl import inference, loading
     from boucle.etl.taking import Wanted
 
     project, places = _open()
@@ -403,12 +402,15 @@ def backtest(
     out: Annotated[Path, typer.Option(help="Folder for the picture and the figures.")] = Path("backtest"),
 ) -> None:
     """Replay a file through the loop, batch by batch, beside its rivals: who would have predicted best?"""
+    from boucle import source
     from boucle.backtest import contest, session, terms
 
-    project, _ = _open()
+    project, places = _open()
     chosen = terms.Terms(data, target, _list(drop), query, metric, _list(candidates), reference)
     kinds = contest.chosen(_list(only), _list(without))
-    session.hold(terms.project_for(chosen, project), kinds, batch, phases, out, _say("backtest"))
+    replayed = terms.project_for(chosen, project)
+    path = source.materialize(replayed, places.data, places.database)
+    session.hold(terms.reading(replayed, path), kinds, batch, phases, out, _say("backtest"))
 
 
 def _tell_plan(planned: "Plan") -> None:

@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from boucle.errors import InvalidProject
-from boucle.ingestion import DerivedTable, Source, distinct
+from boucle.etl.ingestion import EtlSection
 
 PREFIX = "BOUCLE__"
 
@@ -53,15 +53,6 @@ class DataSection(Section):
     max_categories: Annotated[int, Field(ge=2)] = 100
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     split: Literal["random", "time"] = "random"
-
-
-class EtlSection(Section):
-    """Which sources are collected, and the tables that are made of them."""
-
-    warehouse: Literal["duckdb", "postgresql"] = "duckdb"
-    memory: Annotated[str, Field(pattern=r"^\d+ ?(MB|GB)$")] = "512MB"
-    sources: Annotated[tuple[Source, ...], AfterValidator(distinct)] = ()
-    tables: Annotated[tuple[DerivedTable, ...], AfterValidator(distinct)] = ()
 
 
 class EmbeddingSection(Section):

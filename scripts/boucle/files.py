@@ -14,6 +14,12 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of the file's bytes in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def pickled(value: object) -> bytes:
     """``value`` as joblib writes it."""
     # Here and not above, twice: serving reads files without it.

@@ -75,13 +75,15 @@ class Preparation:
         return replace(self, embedding=self.embedding.predicting(target.extended(labels)))
 
 
-def prepare(project: Project, data: Path, report: Report) -> Preparation:
+def prepare(project: Project, data: Path, report: Report, database: str = "") -> Preparation:
     """Read the source, hold out the test rows, fit the embedding on the rest, and write it all to ``data``.
+
+    ``database`` is the URL of the PostgreSQL that the project may have its warehouse in.
 
     Raises:
         InvalidSource: when the data do not fit what project.toml says of them.
     """
-    path = source.materialize(project.data.source, data)
+    path = source.materialize(project, data, database)
     report(f"reading {path}")
     raw = source.read(path, project.data.query, project.data.missing_values)
     table = cleaning.clean(raw, project.data.target, project.data.drop, project.data.missing_values)
@@ -145,7 +147,7 @@ def load(data: Path) -> Preparation:
 def preparation_id(project: Project, path: Path) -> str:
     """A name for what `prepare` would make of this source: equal inputs, equal name."""
     inputs = {
-        "source": source.file_digest(path),
+        "source": files.file_digest(path),
         "data": project.data.model_dump(mode="json", exclude={"source"}),
         "embedding": project.embedding.model_dump(mode="json"),
         "seed": project.training.seed,
@@ -154,10 +156,10 @@ def preparation_id(project: Project, path: Path) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def is_current(project: Project, data: Path) -> bool:
+def is_current(project: Project, data: Path, database: str = "") -> bool:
     """Whether ``data`` holds, whole, what `prepare` would make now."""
     try:
-        return load(data).id == preparation_id(project, source.materialize(project.data.source, data))
+        return load(data).id == preparation_id(project, source.materialize(project, data, database))
     except NotPrepared:
         return False
 

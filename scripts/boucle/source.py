@@ -1,14 +1,15 @@
 """Where raw rows come from: a file, or a data set that scikit-learn brings along."""
 
-import hashlib
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 from sklearn.datasets import load_breast_cancer
 
-from boucle import warehouse
+from boucle.config import Project
 from boucle.errors import InvalidSource
+from boucle.etl import mirror, warehouse
+from boucle.etl.ingestion import EtlSection
 
 BUNDLED = "sklearn:breast_cancer"
 WAREHOUSE = "warehouse:"
@@ -19,16 +20,20 @@ CSV = """read_csv([{path}], header = true, sample_size = -1, encoding = 'utf-8',
 READERS = {".csv": CSV, ".tsv": CSV, ".parquet": "read_parquet([{path}])"}
 
 
-def materialize(source: str, data: Path) -> Path:
-    """The file that ``source`` names; the bundled set, or a table of the warehouse, is first written to ``data/raw/``.
+def materialize(project: Project, data: Path, database: str = "") -> Path:
+    """The file that ``data.source`` names; the bundled set and tables of the warehouse are written to ``data/raw/``.
+
+    ``database`` is SQLAlchemy's URL of the PostgreSQL that has the tables, if the project says so.
 
     Raises:
-        InvalidSource: when there is no such file, or its kind is not known.
+        InvalidSource: when there is no such file or table, or its kind is not known.
+        SourceAway: when the database is away.
     """
+    source = project.data.source
     if source == BUNDLED:
         return _write_breast_cancer(data / "raw" / "breast_cancer.csv")
     if source.startswith(WAREHOUSE):
-        return _export(source.removeprefix(WAREHOUSE), data)
+        return _export(source.removeprefix(WAREHOUSE), project.etl, data, database)
     path = Path(source)
     if not path.is_file():
         raise InvalidSource(
@@ -58,12 +63,6 @@ def read(path: Path, query: str, missing_values: tuple[str, ...]) -> pd.DataFram
     return table
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of the file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _quoted(*values: object) -> str:
     """The values as SQL literals."""
     return ", ".join("'" + str(value).replace("'", "''") + "'" for value in values)
@@ -73,9 +72,12 @@ def _suffix(path: Path) -> str:
     return next((suffix for suffix in reversed(path.suffixes) if suffix != ".gz"), "").lower()
 
 
-def _export(table: str, data: Path) -> Path:
+def _export(table: str, etl: EtlSection, data: Path, database: str) -> Path:
     path = data / "raw" / f"warehouse_{table}.parquet"
-    warehouse.export(data, table, path)
+    if etl.warehouse == "postgresql":
+        mirror.export(database, table, path, etl.memory)
+    else:
+        warehouse.export(data, table, path, etl.memory)
     return path
 
 

@@ -252,7 +252,7 @@ def test_a_version_without_compiled_scorer_is_served_by_scikit_learn(home):
 
 
 def test_serving_imports_no_library_that_only_training_needs(home):
-    heavy = ["sklearn", "scipy", "pandas", "mlflow", "joblib", "onnx", "onnxruntime", "alembic"]
+    heavy = ["sklearn", "scipy", "pandas", "mlflow", "joblib", "onnx", "onnxruntime", "alembic", "duckdb"]
     code = f"""
 import json, sys
 import serving.api

@@ -1,6 +1,7 @@
 import pytest
+from pydantic import BaseModel
 
-from boucle.config import Section, load_project
+from boucle.config import load_project
 from boucle.errors import InvalidProject
 from tests.support import PROJECT, ROOT
 
@@ -80,7 +81,7 @@ def test_every_key_is_explained_in_the_documentation():
     def keys_of(section, path):
         for key in type(section).model_fields:
             value = getattr(section, key)
-            yield from keys_of(value, f"{path}{key}.") if isinstance(value, Section) else [f"{path}{key}"]
+            yield from keys_of(value, f"{path}{key}.") if isinstance(value, BaseModel) else [f"{path}{key}"]
 
     keys = list(keys_of(project, ""))
 

@@ -15,12 +15,15 @@ import duckdb
 import pandas as pd
 import pytest
 import sqlalchemy as sa
+from typer.testing import CliRunner
 
-from boucle import etl, preparation
-from boucle.errors import InvalidProject, InvalidSource, NotLoaded, WarehouseBusy
+from boucle import preparation
+from boucle.cli import app
+from boucle.errors import InvalidProject, InvalidSource, WarehouseBusy
+from boucle.etl import loading
 from boucle.etl.inference import infer
 from boucle.etl.taking import Wanted
-from boucle.warehouse import opened
+from boucle.etl.warehouse import opened
 from tests.sources import COLUMNS, ROWS, Place, start
 from tests.support import PROJECT
 
@@ -354,7 +357,7 @@ def test_a_clock_that_jumps_back_changes_no_order(place, monkeypatch):
         def now(cls, tz=None):
             return cls.moment
 
-    monkeypatch.setattr(etl, "datetime", Clock)
+    monkeypatch.setattr(loading, "datetime", Clock)
     place.csv("a.csv", ROWS)
     place.run()
     Clock.moment -= timedelta(days=400)
@@ -447,6 +450,21 @@ def test_prepare_reads_a_table_of_the_warehouse(place):
     assert preparation.is_current(place.project, place.data)
 
 
+def test_a_table_of_the_warehouse_can_be_replayed(place):
+    columns = "columns = [{ name = 'x', type = 'number' }, { name = 'label', type = 'text' }]"
+    place.declare(f'kind = "files"\npath = "{place.drop}/*"\n{columns}')
+    place.csv("a.csv", [{"x": number % 17, "label": ["no", "yes"][number % 2]} for number in range(300)])
+    place.run()
+    environment = {"BOUCLE_PROJECT": str(place.folder / "project.toml"), "BOUCLE_DATA": str(place.data)}
+    environment["BOUCLE__EMBEDDING__COMPONENTS"] = "all"
+    wanted = ["--target", "label", "--only", "yardsticks", "--out", str(place.folder / "out")]
+
+    done = CliRunner().invoke(app, ["backtest", "warehouse:sales", *wanted], env=environment)
+
+    assert done.exit_code == 0, done.output
+    assert "warehouse_sales.parquet: 60 reference rows" in done.output
+
+
 def test_a_table_that_there_is_not_is_said_with_those_that_there_are(place):
     place.csv("a.csv", ROWS)
     place.run()
@@ -466,32 +484,10 @@ def test_a_derived_table_is_made_afresh_and_stays_when_its_query_is_wrong(place)
     place.run()
     query.write_text("SELECT plan FROM sails")
 
-    outcomes = etl.run(place.project.etl, place.data, Wanted(), (), {}, 0, place.said.append)
+    outcomes = loading.run(place.project.etl, place.data, Wanted(), (), {}, 0, place.said.append)
 
     assert "sails" in outcomes[1].error
     assert place.rows("FROM plans") == [("basic", 5), ("plus", 5)]
-
-
-def test_with_postgresql_the_tables_stand_there_too(place, postgresql):
-    text = (place.folder / "project.toml").read_text()
-    text = text.replace("[[etl.sources]]", '[etl]\nwarehouse = "postgresql"\n[[etl.sources]]')
-    (place.folder / "project.toml").write_text(text)
-    place.csv("a.csv", [*ROWS[:8], {**ROWS[8], "amount": None}, {**ROWS[9], "plan": 'go,l"d\n'}])
-    with pytest.raises(InvalidProject, match="BOUCLE_DATABASE_URL must name a PostgreSQL database"):
-        place.run(database="sqlite:///x.db")
-    with postgresql.database() as url:
-        for _ in range(2):
-            place.run(database=url)
-        with sa.create_engine(url).connect() as connection:
-            rows = connection.execute(sa.text("SELECT id, day, amount, plan FROM warehouse.sales ORDER BY id")).all()
-            reason = connection.execute(sa.text("SELECT reason FROM warehouse.quarantine")).scalar_one()
-
-        with postgresql.crashed(), pytest.raises(NotLoaded, match="its tables are as they were"):
-            place.run(database=url)
-
-    assert [tuple(row) for row in rows] == place.rows()
-    assert rows[8].amount is None
-    assert reason == 'plan: go,l"d is none of basic, plus'
 
 
 def test_an_inferred_contract_loads_the_rows_that_it_was_inferred_from(place):

@@ -9,9 +9,10 @@ import duckdb
 import pytest
 import requests
 
-from boucle import etl, preparation, training
+from boucle import preparation, training
 from boucle.artifacts import Artifacts
 from boucle.config import load_project
+from boucle.etl import loading
 from boucle.etl.taking import Wanted
 from scripts.examples.football import Season, server
 from tests.support import ROOT, NoTracking
@@ -40,7 +41,7 @@ def project(tmp_path, played, monkeypatch):
 
 
 def load(project, folder):
-    return {one.source: one for one in etl.run(project.etl, folder / "data", Wanted(), (), {}, 0, lambda _: None)}
+    return {one.source: one for one in loading.run(project.etl, folder / "data", Wanted(), (), {}, 0, lambda _: None)}
 
 
 def test_each_season_adds_its_results_and_the_model_is_better_than_always_home(project, played, tmp_path):

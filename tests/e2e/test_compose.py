@@ -167,6 +167,53 @@ def test_the_folders_show_the_files_and_belong_to_the_user_who_started_the_stack
     assert all(path.read_bytes() for path in written if path.name in ("ref_data.csv", "prod_data.csv", "model.pkl"))
 
 
+SOURCE = """
+[[etl.sources]]
+name = "flowers"
+kind = "files"
+path = "data/drop/*.csv"
+key = ["id"]
+columns = [
+    { name = "id", type = "integer" },
+    { name = "petal", type = "number", minimum = 0.0 },
+    { name = "kind", type = "text", categories = ["rose", "tulip"] },
+]
+"""
+
+
+def test_rows_are_collected_in_the_stack_and_prepare_reads_them_in_postgresql(stack):
+    def flowers(first, last):
+        return [{"id": i, "petal": i % 7 + i % 2, "kind": ["rose", "tulip"][i % 2]} for i in range(first, last)]
+
+    project, drop = stack.folder / "project.toml", stack.folder / "data" / "drop"
+    project.write_text(project.read_text() + SOURCE)
+    drop.mkdir()
+    wrong = [{"id": 60, "petal": -1, "kind": "rose"}, {"id": 61, "petal": 1, "kind": "oak"}]
+    pd.DataFrame([*flowers(0, 60), *wrong]).to_csv(drop / "a.csv", index=False)
+
+    said = stack.make("stack-etl")
+
+    assert "62 rows of data/drop/a.csv: 60 loaded, 2 in quarantine" in said
+    reasons = stack.sql("SELECT reason FROM warehouse.quarantine ORDER BY row").splitlines()
+    assert reasons == ["petal: -1 is below 0.0", "kind: oak is none of rose, tulip"]
+    pd.DataFrame(flowers(50, 90)).to_csv(drop / "b.csv", index=False)
+    assert "10 rows of data/drop/b.csv" in stack.make("stack-etl", OPTIONS="--limit 10")
+    stack.make("stack-etl")
+    batches = stack.sql("SELECT rows, loaded, quarantined, superseded FROM warehouse.etl_batches ORDER BY number")
+    assert batches.splitlines() == ["62|60|2|0", "10|10|0|10", "30|30|0|0"]
+    assert stack.sql("SELECT count(*), count(DISTINCT id), max(id) FROM warehouse.flowers") == "90|90|89"
+
+    # In a folder of its own, where there is no DuckDB file to read.
+    trial = {"DATA__SOURCE": "warehouse:flowers", "DATA__TARGET": "kind", "DATA__DROP": '["id"]'}
+    given = [f"--env=BOUCLE__{name}={value}" for name, value in trial.items()]
+    stack.compose("run", "--rm", "--env=BOUCLE_DATA=/app/data/trial", *given, "prepare", "boucle", "prepare")
+    reference = pd.read_csv(stack.folder / "data" / "trial" / "ref_data.csv")
+    assert set(reference["target"]) == {"rose", "tulip"}
+    assert len(reference) == 72
+    quarantined = 'boucle_etl_rows{source="flowers", outcome="quarantined"}'
+    wait_for(lambda: [one["value"][1] for one in stack.prometheus(quarantined)] == ["2"], "the loads in Prometheus", 60)
+
+
 def test_a_promotion_by_hand_reaches_every_replica_within_two_seconds(stack):
     # A second container of serving, as another host would run it: the same store, the same artifacts.
     stack.compose("run", "--detach", "--use-aliases", "--no-deps", "--name", f"{NAME}-second", "serving-api")

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.exc import OperationalError
 
-from boucle.loads import SourceStatus, write_loads
+from boucle.etl.status import SourceStatus, write_loads
 from boucle.monitoring.observation import ColumnDrift, Drift
 from boucle.monitoring.observer import Observer
 from boucle.store import Feedback

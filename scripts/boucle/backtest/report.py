@@ -13,7 +13,7 @@ from typing import Any
 from boucle import files
 from boucle.backtest.contest import Result, ranked
 from boucle.config import Project
-from boucle.source import file_digest
+from boucle.files import file_digest
 
 LIBRARIES = ("boucle", "scikit-learn", "river", "numpy", "pandas", "duckdb", "matplotlib")
 

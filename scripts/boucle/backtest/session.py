@@ -27,7 +27,7 @@ def hold(project: Project, kinds: set[str], batch: int, phases: int, out: Path, 
     """
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="boucle-backtest-") as folder:
-        path = source.materialize(project.data.source, Path(folder))
+        path = source.materialize(project, Path(folder))
         stream = read(project, Path(folder))
         size = batch or usual_size(stream)
         number = len(batches(stream, size))

@@ -59,7 +59,7 @@ def read(project: Project, data: Path) -> Stream:
         NotEnoughData: when too few rows are left to be predicted.
     """
     wanted = project.data
-    raw = source.read(source.materialize(wanted.source, data), wanted.query, wanted.missing_values)
+    raw = source.read(source.materialize(project, data), wanted.query, wanted.missing_values)
     table = cleaning.clean(raw, wanted.target, wanted.drop, wanted.missing_values)
     held = round(len(table) * wanted.test_share)
     if not 1 < held < len(table) - 1:

@@ -1,6 +1,7 @@
 """What is replayed: the user's project, with another source and another target where the command says so."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -45,6 +46,11 @@ def project_for(terms: Terms, project: Project) -> Project:
             "training": _changed(project.training, {name: value for name, value in chosen.items() if value}),
         }
     )
+
+
+def reading(project: Project, path: Path) -> Project:
+    """The same project, its rows in this file: learners work in folders of their own, which have no warehouse."""
+    return project.model_copy(update={"data": project.data.model_copy(update={"source": str(path)})})
 
 
 def shuffled(project: Project) -> Project:

@@ -8,10 +8,10 @@ from pathlib import Path
 import duckdb
 
 from boucle.errors import InvalidSource
+from boucle.etl.ingestion import FilesSource
 from boucle.etl.taking import Desk, Taking, Takings, Wanted, texts_of_json, unreadable
-from boucle.ingestion import FilesSource
-from boucle.source import file_digest
-from boucle.transformations import TYPES, literal, quoted
+from boucle.etl.transformations import TYPES, literal, quoted
+from boucle.files import file_digest
 
 # Nothing is left to be guessed: a guess that fails on one long row would make one column of them all.
 CSV = """read_csv({path}, header = true, all_varchar = true, skip = 0, encoding = 'utf-8', delim = {delimiter},

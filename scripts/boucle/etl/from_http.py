@@ -13,8 +13,8 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from urllib3.exceptions import HTTPError
 
 from boucle.errors import InvalidSource, SourceAway
+from boucle.etl.ingestion import Column, HttpSource
 from boucle.etl.taking import Desk, Position, Spool, Takings, Wanted, Written, text_of
-from boucle.ingestion import Column, HttpSource
 
 BATCH_ROWS = 50_000
 CHUNK_BYTES = 65_536

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from boucle.errors import InvalidSource, SourceAway
+from boucle.etl.ingestion import SqlSource
 from boucle.etl.taking import Desk, Position, Spool, Takings, Wanted
-from boucle.ingestion import SqlSource
 
 BATCH_ROWS = 100_000
 FETCHED = 1_000

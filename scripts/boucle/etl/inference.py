@@ -9,11 +9,10 @@ from pathlib import Path
 
 import duckdb
 
-from boucle.config import EtlSection
-from boucle.etl import chosen, take
+from boucle.etl.ingestion import Column, EtlSection, Kind
+from boucle.etl.loading import chosen, take
 from boucle.etl.taking import Desk, Wanted, unreadable
-from boucle.ingestion import Column, Kind
-from boucle.transformations import AnySource, quoted, trimmed, typed
+from boucle.etl.transformations import AnySource, quoted, trimmed, typed
 
 KINDS: tuple[Kind, ...] = ("integer", "number", "date", "timestamp")
 MOST_CATEGORIES = 10

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boucle.errors import SchemaChanged
-from boucle.ingestion import Column, FilesSource
-from boucle.transformations import check_columns, check_types, complaint, latest, quoted, trimmed, typed
+from boucle.etl.ingestion import Column, FilesSource
+from boucle.etl.transformations import check_columns, check_types, complaint, latest, quoted, trimmed, typed
 
 CONNECTION = duckdb.connect()
 CONNECTION.execute("SET TimeZone = 'UTC'")

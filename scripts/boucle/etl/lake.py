@@ -8,8 +8,8 @@ from pathlib import Path
 import duckdb
 
 from boucle import files
-from boucle.batch import Batch, Provenance
 from boucle.errors import CorruptArtifact
+from boucle.etl.batch import Batch, Provenance
 
 METADATA_KEY = "boucle"
 

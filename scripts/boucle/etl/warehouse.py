@@ -17,11 +17,12 @@ from typing import Any
 
 import duckdb
 
-from boucle import transformations as steps
-from boucle.batch import Batch
 from boucle.errors import InvalidSource, WarehouseBusy
-from boucle.ingestion import DerivedTable
-from boucle.transformations import AnySource, literal, quoted
+from boucle.etl import parquet
+from boucle.etl import transformations as steps
+from boucle.etl.batch import Batch
+from boucle.etl.ingestion import DerivedTable
+from boucle.etl.transformations import AnySource, literal, quoted
 
 FILE, LOCK = "warehouse.duckdb", "warehouse.lock"
 # How long a reader waits for a load: it cannot open the file beside a writer.
@@ -236,7 +237,7 @@ def opened(data: Path, memory: str, wait_seconds: float, report: Callable[[str],
             yield Warehouse(connection)
 
 
-def export(data: Path, table: str, path: Path) -> None:
+def export(data: Path, table: str, path: Path, memory: str) -> None:
     """Write a table of the warehouse as Parquet, whole or not at all, without the columns that Boucle adds.
 
     The same rows give the same bytes.
@@ -246,22 +247,13 @@ def export(data: Path, table: str, path: Path) -> None:
     """
     if not (data / FILE).is_file():
         raise InvalidSource(f'data.source = "warehouse:{table}": there is no warehouse yet; run make etl')
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with _connect(data / FILE, READER_SECONDS, read_only=True) as connection:
         found = connection.execute("SELECT table_name FROM information_schema.tables ORDER BY ALL").fetchall()
         if table not in {name for (name,) in found}:
             tables = ", ".join(name for (name,) in found)
             raise InvalidSource(f'data.source = "warehouse:{table}": no such table; there are {tables}')
-        # Threads would share out the row groups anew each time.
-        connection.execute("SET threads = 1")
-        try:
-            connection.execute(
-                f"COPY (SELECT COLUMNS('^[^_]') FROM {quoted(table)}) TO {literal(aside)} (FORMAT parquet)"
-            )
-            aside.rename(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        parquet.write(connection, f"SELECT COLUMNS('^[^_]') FROM {quoted(table)}", path, memory)
 
 
 def _lock(descriptor: int, data: Path, wait_seconds: float, report: Callable[[str], None]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from boucle.errors import SchemaChanged
-from boucle.ingestion import Column, FilesSource, HttpSource, Kind, SqlSource
+from boucle.etl.ingestion import Column, FilesSource, HttpSource, Kind, SqlSource
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
 TYPES: dict[Kind, str] = {

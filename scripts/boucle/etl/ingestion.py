@@ -149,10 +149,18 @@ class DerivedTable(Declared):
     query: Annotated[str, Field(pattern=r"\.sql$")]
 
 
-def distinct(tables: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The tables, each of its own name."""
+def _distinct(tables: tuple[Any, ...]) -> tuple[Any, ...]:
     names = [table.name for table in tables]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ValueError(f"two of them are called {twice[0]}")
     return tables
+
+
+class EtlSection(Declared):
+    """Which sources are collected, and the tables that are made of them."""
+
+    warehouse: Literal["duckdb", "postgresql"] = "duckdb"
+    memory: Annotated[str, Field(pattern=r"^\d+ ?(MB|GB)$")] = "512MB"
+    sources: Annotated[tuple[Source, ...], AfterValidator(_distinct)] = ()
+    tables: Annotated[tuple[DerivedTable, ...], AfterValidator(_distinct)] = ()
