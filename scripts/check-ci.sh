@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 # Kept in the environment: a second time needs no network. npm tries a registry that it cannot reach for a quarter of an hour.
 package() {
-  [[ -d .venv/npm/node_modules/${1%@*} ]] ||
+  grep -qs "\"version\": \"${1##*@}\"" ".venv/npm/node_modules/${1%@*}/package.json" ||
     timeout 180 npm install --silent --no-audit --no-fund --prefix .venv/npm "$1" >/dev/null 2>&1
 }
 

@@ -256,9 +256,12 @@ def test_jenkins_has_no_password_but_the_generated_one():
 
 
 def test_the_jobs_of_jenkins_are_the_pipelines_that_there_are():
-    named = re.findall(r"'((?:jenkins/\w+\.)?Jenkinsfile)'", (ROOT / "jenkins" / "jobs.groovy").read_text())
+    jobs = (ROOT / "jenkins" / "jobs.groovy").read_text()
+    named = re.findall(r"'((?:jenkins/\w+\.)?Jenkinsfile)'", jobs)
 
     assert {ROOT / name for name in named} == set(JENKINSFILES)
+    own = "".join(path.read_text() for path in JENKINSFILES)
+    assert sorted(re.findall(r"(?:cron|pollSCM)\('(.+)'\)", own)) == sorted(re.findall(r"'(H\S* .+?)'", jobs))
 
 
 def test_the_audit_fails_only_on_a_vulnerability_that_is_known():
