@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import IO
 
+import msgspec
+
 from boucle.contract import Contract, Number, show
 from boucle.errors import FieldError, InvalidRecord
 from boucle.rows import SEPARATORS, Chunk, RowReader, Values, filled, has_numeric_gaps, no_csv
@@ -40,10 +42,28 @@ def csv_chunks(file: IO[bytes], contract: Contract) -> Iterator[Chunk]:
 def _numbers_by_line(text: Iterator[str], columns: list[str], contract: Contract) -> Iterator[Chunk]:
     """A line of numbers is an array of JSON but for its brackets, and read so in a quarter of the time."""
     as_json, as_cells = Reader(contract, columns), RowReader(columns, contract)
-    lines = (_line(line, text, as_json, as_cells) for line in text)
-    present = (line for line in lines if line is not None)
-    while taken := list(islice(present, CHUNK_ROWS)):
-        yield Chunk([row for row, _ in taken], {position: said for position, (_, said) in enumerate(taken) if said})
+    while taken := list(islice(text, CHUNK_ROWS)):
+        try:
+            yield as_json.chunk(_rows(taken, as_json))
+        except UNREADABLE:
+            if read := _line_by_line(iter(taken), text, as_json, as_cells):
+                warnings = {position: said for position, (_, said) in enumerate(read) if said}
+                yield Chunk([row for row, _ in read], warnings)
+
+
+def _rows(lines: list[str], as_json: Reader) -> list[Values]:
+    rows = as_json.read_many(f"[[{'],['.join(lines)}]]")
+    if len(rows) != len(lines):
+        raise msgspec.DecodeError("a line holds brackets")
+    return rows
+
+
+def _line_by_line(
+    lines: Iterator[str], behind: Iterator[str], as_json: Reader, as_cells: RowReader
+) -> list[tuple[Values | InvalidRecord, list[str]]]:
+    following = chain(lines, behind)
+    read = (_line(line, following, as_json, as_cells) for line in lines)
+    return [row for row in read if row is not None]
 
 
 def _line(

@@ -15,7 +15,7 @@ import numpy as np
 
 from boucle.arrays import FloatArray
 from boucle.contract import Cell, Contract, Record
-from boucle.encoding import Columns
+from boucle.encoding import Columns, encode, encode_columns
 
 FILE = "scorer.npz"
 SCORES = ["scores"]  # the output of the ONNX graph
@@ -55,7 +55,7 @@ class CompiledEmbedding:
     def vectors(self, records: Sequence[Record]) -> FloatArray:
         """Vectors of validated records, shape (n_records, n_components)."""
         arrays = self.arrays
-        rows = self._columns.matrix([record[feature.name] for record in records] for feature in self.contract.features)
+        rows = self._columns.matrix(encode(self.contract, records))
         numbers = rows[:, : len(arrays["means"])]
         numbers -= arrays["means"]
         numbers /= arrays["scales"]
@@ -69,6 +69,7 @@ class Scorer:
 
     def __init__(self, contract: Contract, arrays: Arrays) -> None:
         self.arrays = arrays
+        self._contract = contract
         self._columns = Columns(contract, arrays["medians"])
         self._head = _HEADS[str(arrays["kind"])](arrays, self._columns)
         self._link_row, self._link_matrix = _LINKS[str(arrays["link"])]
@@ -90,7 +91,11 @@ class Scorer:
 
     def matrix(self, columns: Iterable[Sequence[Cell]]) -> FloatArray:
         """Outputs, shape (n_rows, n_outputs), of columns of typed values in the contract's order."""
-        outputs = self._link_matrix(self._head.matrix(self._columns.matrix(columns)))
+        return self.encoded(encode_columns(self._contract, columns))
+
+    def encoded(self, rows: FloatArray) -> FloatArray:
+        """The same of rows as `boucle.encoding.encode_rows` writes them."""
+        outputs = self._link_matrix(self._head.matrix(self._columns.matrix(rows)))
         if self._positions is None:
             return outputs
         aligned = np.zeros((len(outputs), self._width))
