@@ -15,7 +15,7 @@ from boucle.config import Places, load_project
 from boucle.errors import BoucleError
 from boucle.store import open_store
 from serving.settings import Settings
-from serving.stopping import PatientProtocol, Workers
+from serving.stopping import Workers
 
 GARBAGE = 20_000  # objects made and not yet freed
 
@@ -43,7 +43,7 @@ def main() -> None:
             host=settings.host,
             port=settings.port,
             workers=settings.workers,
-            http=PatientProtocol,
+            http="serving.hot_protocol:HotProtocol",  # by name: it imports the metrics, in the worker
             proxy_headers=False,  # the application looks at them itself, where they matter
             timeout_graceful_shutdown=settings.drain_seconds,
             log_level="warning",
