@@ -29,7 +29,7 @@ class LeafSets:
     """Sums of the leaves that a row falls into."""
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
-        sets: list[int] = [int.from_bytes(one, "little") for one in arrays["leaf_sets"]]
+        sets: list[int] = [int.from_bytes(one, "big") for one in arrays["leaf_sets"]]
         ends = np.cumsum(arrays["leaf_thresholds_of"]).tolist()
         self._thresholds = [part.tolist() for part in np.split(arrays["leaf_thresholds"], ends[:-1])]
         # A column with n thresholds has n + 1 stretches.
@@ -44,8 +44,8 @@ class LeafSets:
         kinds, kind_of = np.unique(self._weights, axis=0, return_inverse=True)
         if len(kinds) > FEW:
             return None
-        packed = [np.packbits(kind_of.ravel() == kind, bitorder="little") for kind in range(len(kinds))]
-        members = [int.from_bytes(one.tobytes(), "little") for one in packed]
+        packed = [np.packbits(kind_of.ravel() == kind) for kind in range(len(kinds))]
+        members = [int.from_bytes(one.tobytes(), "big") for one in packed]
         columns = kinds.T.tolist()
 
         def sums(seen: Sequence[float]) -> list[float]:
@@ -56,8 +56,8 @@ class LeafSets:
         return sums
 
     def _added(self, seen: Sequence[float]) -> list[float]:
-        leaves = np.frombuffer(self._leaves(seen).to_bytes(self._bytes, "little"), dtype=np.uint8)
-        sums: list[float] = (np.unpackbits(leaves, bitorder="little") @ self._weights).tolist()
+        leaves = np.frombuffer(self._leaves(seen).to_bytes(self._bytes, "big"), np.uint8)
+        sums: list[float] = np.unpackbits(leaves).dot(self._weights).tolist()
         return sums
 
     def _leaves(self, seen: Sequence[float]) -> int:
@@ -89,7 +89,7 @@ def leaf_sets(trees: Sequence[Nodes], width: int) -> dict[str, Any]:
             remaining[column][:stretch, first_leaf[right] : first_leaf[right] + leaves[right]] = False
     missing = np.zeros((n_bytes * 8 - n_leaves, len(weights[0])))
     return {
-        "leaf_sets": np.packbits(np.concatenate(remaining), axis=1, bitorder="little"),
+        "leaf_sets": np.packbits(np.concatenate(remaining), axis=1),
         "leaf_thresholds": np.concatenate(thresholds),
         "leaf_thresholds_of": np.array([len(one) for one in thresholds]),
         "leaf_weights": np.concatenate([weights, missing]),
