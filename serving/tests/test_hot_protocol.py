@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -113,6 +114,26 @@ def test_a_body_may_come_in_parts(connection, tasks, body, cut):
 
     assert connection.answer()[0] == 200
     assert tasks == []
+
+
+def test_a_request_that_is_under_way_when_the_server_stops_is_answered(app, body):
+    whole = request(body)
+    with listening(app) as port:
+        connection = Connection(port)
+        connection.send(whole[:-1])
+        threading.Timer(0.5, connection.send, [whole[-1:]]).start()
+        time.sleep(0.2)  # the server has the rest of it by now
+
+    status, headers, _ = connection.answer()
+    assert (status, headers["connection"]) == (200, "close")
+    connection.close()
+
+
+def test_an_address_that_only_looks_alike_is_left_to_the_application(connection, tasks, body):
+    connection.send(request(body, path="/predict?a=b") + request(body, path="/predicts") + request(b"", method="GET"))
+
+    assert [connection.answer()[0] for _ in range(3)] == [200, 404, 405]
+    assert tasks == ["/predict"]
 
 
 def test_a_body_may_come_in_chunks(connection, body):
