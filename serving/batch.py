@@ -23,6 +23,7 @@ from serving.problems import BodyTooLarge, UnsupportedBody, field_problems
 CSV, NDJSON, JSON = "text/csv", ("application/x-ndjson", "application/jsonl"), "application/json"
 MEDIA_TYPES = (JSON, NDJSON[0], CSV)
 IN_MEMORY_BYTES = 1_000_000
+AT_ONCE_BYTES = 1_000_000  # decoding holds the interpreter: meanwhile nobody else is answered
 
 
 class RowAnswer(msgspec.Struct, gc=False):
@@ -151,7 +152,7 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
 
 def _array_chunks(body: bytes, predictor: Predictor) -> Iterator[Chunk]:
     """By far most arrays have no mistake: a short one is read as a whole, and row by row where that fails."""
-    if len(body) <= IN_MEMORY_BYTES:  # reading holds the interpreter, and who waits for it
+    if len(body) <= AT_ONCE_BYTES:
         with suppress(*UNREADABLE):
             read = predictor.reader.read_many(body)
             parts = (read[start : start + CHUNK_ROWS] for start in range(0, len(read), CHUNK_ROWS))

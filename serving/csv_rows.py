@@ -44,26 +44,24 @@ def _numbers_by_line(text: Iterator[str], columns: list[str], contract: Contract
     as_json, as_cells = Reader(contract, columns), RowReader(columns, contract)
     while taken := list(islice(text, CHUNK_ROWS)):
         try:
-            yield as_json.chunk(_rows(taken, as_json))
+            chunk = _together(taken, as_json)
         except UNREADABLE:
-            if read := _line_by_line(iter(taken), text, as_json, as_cells):
-                warnings = {position: said for position, (_, said) in enumerate(read) if said}
-                yield Chunk([row for row, _ in read], warnings)
+            chunk = _one_by_one(iter(taken), text, as_json, as_cells)
+        if chunk.rows:
+            yield chunk
 
 
-def _rows(lines: list[str], as_json: Reader) -> list[Values]:
+def _together(lines: list[str], as_json: Reader) -> Chunk:
     rows = as_json.read_many(f"[[{'],['.join(lines)}]]")
     if len(rows) != len(lines):
         raise msgspec.DecodeError("a line holds brackets")
-    return rows
+    return as_json.chunk(rows)
 
 
-def _line_by_line(
-    lines: Iterator[str], behind: Iterator[str], as_json: Reader, as_cells: RowReader
-) -> list[tuple[Values | InvalidRecord, list[str]]]:
+def _one_by_one(lines: Iterator[str], behind: Iterator[str], as_json: Reader, as_cells: RowReader) -> Chunk:
     following = chain(lines, behind)
-    read = (_line(line, following, as_json, as_cells) for line in lines)
-    return [row for row in read if row is not None]
+    read = [row for line in lines if (row := _line(line, following, as_json, as_cells)) is not None]
+    return Chunk([row for row, _ in read], {position: said for position, (_, said) in enumerate(read) if said})
 
 
 def _line(

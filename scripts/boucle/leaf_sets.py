@@ -8,7 +8,7 @@ Source: Lucchese et al. (2015), QuickScorer, SIGIR; here with a table for each s
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from itertools import pairwise
 from operator import and_, getitem, mul
@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from boucle.arrays import FloatArray
+from boucle.arrays import BoolArray, FloatArray
 
 MOST_BYTES = 4_000_000  # of the table: it grows with the square of the trees' size
-FEW = 4  # kinds of leaves: so few are counted, more are added up
+FEW = 5  # kinds of leaves: so few are counted, more are added up
 
 NAMES = ("feature", "threshold")
 Nodes = Mapping[str, Any]  # one tree's arrays: is_leaf, feature, threshold, left, right; weights (n_nodes, n_scores)
@@ -39,7 +39,7 @@ class LeafSets:
         self._weights: FloatArray = arrays["leaf_weights"]
         self.sums = self._counted() or self._added
 
-    def _counted(self) -> Any:  # a method, or None
+    def _counted(self) -> Callable[[Sequence[float]], list[float]] | None:
         """Sums where leaves differ little, as those of grown trees that classify: by their number."""
         kinds, kind_of = np.unique(self._weights, axis=0, return_inverse=True)
         if len(kinds) > FEW:
@@ -78,22 +78,28 @@ def leaf_sets(trees: Sequence[Nodes], width: int) -> dict[str, Any]:
     remaining = [np.ones((len(one) + 1, n_bytes * 8), dtype=bool) for one in thresholds]
     weights: list[FloatArray] = []
     for tree in trees:
-        order, first_leaf, leaves = _leaves_below(tree, len(weights))
-        for node in order:
-            if tree["is_leaf"][node]:
-                weights.append(tree["weights"][node])
-                continue
-            column, threshold, left, right = (tree[name][node] for name in (*NAMES, "left", "right"))
-            stretch = np.searchsorted(thresholds[column], threshold) + 1  # from here on a row goes right
-            remaining[column][stretch:, first_leaf[left] : first_leaf[left] + leaves[left]] = False
-            remaining[column][:stretch, first_leaf[right] : first_leaf[right] + leaves[right]] = False
-    missing = np.zeros((n_bytes * 8 - n_leaves, len(weights[0])))
+        weights += _rule_out(tree, len(weights), thresholds, remaining)
+    padding = np.zeros((n_bytes * 8 - n_leaves, len(weights[0])))
     return {
         "leaf_sets": np.packbits(np.concatenate(remaining), axis=1),
         "leaf_thresholds": np.concatenate(thresholds),
         "leaf_thresholds_of": np.array([len(one) for one in thresholds]),
-        "leaf_weights": np.concatenate([weights, missing]),
+        "leaf_weights": np.concatenate([weights, padding]),
     }
+
+
+def _rule_out(
+    tree: Nodes, first: int, thresholds: Sequence[FloatArray], remaining: Sequence[BoolArray]
+) -> list[FloatArray]:
+    """Take from ``remaining`` what each split rules out; the weights of the tree's leaves, counted from ``first``."""
+    order, first_leaf, leaves = _leaves_below(tree, first)
+    for node in order:
+        if not tree["is_leaf"][node]:
+            column, threshold, left, right = (tree[name][node] for name in (*NAMES, "left", "right"))
+            stretch = np.searchsorted(thresholds[column], threshold) + 1  # from here on a row goes right
+            remaining[column][stretch:, first_leaf[left] : first_leaf[left] + leaves[left]] = False
+            remaining[column][:stretch, first_leaf[right] : first_leaf[right] + leaves[right]] = False
+    return [tree["weights"][node] for node in order if tree["is_leaf"][node]]
 
 
 def _leaves_below(tree: Nodes, first: int) -> tuple[list[int], dict[int, int], dict[int, int]]:
