@@ -29,7 +29,7 @@ class LeafSets:
     """Sums of the leaves that a row falls into."""
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
-        sets: list[int] = [int.from_bytes(one, "big") for one in arrays["leaf_sets"]]
+        sets = [int.from_bytes(one.tobytes(), "big") for one in arrays["leaf_sets"]]
         ends = np.cumsum(arrays["leaf_thresholds_of"]).tolist()
         self._thresholds = [part.tolist() for part in np.split(arrays["leaf_thresholds"], ends[:-1])]
         # A column with n thresholds has n + 1 stretches.
@@ -41,12 +41,12 @@ class LeafSets:
 
     def _counted(self) -> Callable[[Sequence[float]], list[float]] | None:
         """Sums where leaves differ little, as those of grown trees that classify: by their number."""
-        kinds, kind_of = np.unique(self._weights, axis=0, return_inverse=True)
+        kinds = sorted(set(map(tuple, self._weights.tolist())))
         if len(kinds) > FEW:
             return None
-        packed = [np.packbits(kind_of.ravel() == kind) for kind in range(len(kinds))]
+        packed = [np.packbits((self._weights == kind).all(axis=1)) for kind in kinds]
         members = [int.from_bytes(one.tobytes(), "big") for one in packed]
-        columns = kinds.T.tolist()
+        columns = list(zip(*kinds, strict=True))
 
         def sums(seen: Sequence[float]) -> list[float]:
             leaves = self._leaves(seen)
