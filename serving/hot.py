@@ -3,7 +3,8 @@
 FastAPI's router, dependencies and middleware cost ten times as much as reading, scoring, logging and writing an answer.
 So the application looks at this route by itself (and at one more: `serving.hot_feedback`). Whatever is unusual (a
 mistake in the body, a body in several parts, no model, a version that needs scikit-learn) is handed on unchanged to
-the route in `serving.routes.predict`, which explains it; both answer with `serving.predictor`.
+the route in `serving.routes.predict`, which explains it; both answer with `serving.predictor`. `python -m serving` asks
+`HotPath.answer` even before uvicorn makes a task of the request: see `serving.hot_protocol`.
 """
 
 from collections.abc import Iterable, Mapping
