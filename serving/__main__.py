@@ -15,7 +15,9 @@ from boucle.config import Places, load_project
 from boucle.errors import BoucleError
 from boucle.store import open_store
 from serving.settings import Settings
-from serving.stopping import PatientProtocol, Workers
+from serving.stopping import Workers
+
+GARBAGE = 20_000  # objects made and not yet freed
 
 log = logging.getLogger("serving")
 
@@ -41,7 +43,7 @@ def main() -> None:
             host=settings.host,
             port=settings.port,
             workers=settings.workers,
-            http=PatientProtocol,
+            http="serving.hot_protocol:HotProtocol",  # by name: it imports the metrics, in the worker
             proxy_headers=False,  # the application looks at them itself, where they matter
             timeout_graceful_shutdown=settings.drain_seconds,
             log_level="warning",
@@ -56,6 +58,8 @@ def _preload() -> None:
     importlib.import_module("serving.api")
     # uvicorn has no setting for it; its own way, a fresh interpreter a worker, imports everything again in each.
     _subprocess.spawn = multiprocessing.get_context("fork")  # type: ignore[assignment]
+    # Answers make no cycles: looking at every row of a batch for some took a twentieth of its time.
+    gc.set_threshold(GARBAGE, *gc.get_threshold()[1:])
     gc.freeze()  # else the first collection in a worker would write to every object, and so copy its page
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import IO
 
+import msgspec
+
 from boucle.contract import Contract, Number, show
 from boucle.errors import FieldError, InvalidRecord
 from boucle.rows import SEPARATORS, Chunk, RowReader, Values, filled, has_numeric_gaps, no_csv
@@ -40,10 +42,26 @@ def csv_chunks(file: IO[bytes], contract: Contract) -> Iterator[Chunk]:
 def _numbers_by_line(text: Iterator[str], columns: list[str], contract: Contract) -> Iterator[Chunk]:
     """A line of numbers is an array of JSON but for its brackets, and read so in a quarter of the time."""
     as_json, as_cells = Reader(contract, columns), RowReader(columns, contract)
-    lines = (_line(line, text, as_json, as_cells) for line in text)
-    present = (line for line in lines if line is not None)
-    while taken := list(islice(present, CHUNK_ROWS)):
-        yield Chunk([row for row, _ in taken], {position: said for position, (_, said) in enumerate(taken) if said})
+    while taken := list(islice(text, CHUNK_ROWS)):
+        try:
+            chunk = _together(taken, as_json)
+        except UNREADABLE:
+            chunk = _one_by_one(iter(taken), text, as_json, as_cells)
+        if chunk.rows:
+            yield chunk
+
+
+def _together(lines: list[str], as_json: Reader) -> Chunk:
+    rows = as_json.read_many(f"[[{'],['.join(lines)}]]")
+    if len(rows) != len(lines):
+        raise msgspec.DecodeError("a line holds brackets")
+    return as_json.chunk(rows)
+
+
+def _one_by_one(lines: Iterator[str], behind: Iterator[str], as_json: Reader, as_cells: RowReader) -> Chunk:
+    following = chain(lines, behind)
+    read = [row for line in lines if (row := _line(line, following, as_json, as_cells)) is not None]
+    return Chunk([row for row, _ in read], {position: said for position, (_, said) in enumerate(read) if said})
 
 
 def _line(

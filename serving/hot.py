@@ -3,10 +3,11 @@
 FastAPI's router, dependencies and middleware cost ten times as much as reading, scoring, logging and writing an answer.
 So the application looks at this route by itself (and at one more: `serving.hot_feedback`). Whatever is unusual (a
 mistake in the body, a body in several parts, no model, a version that needs scikit-learn) is handed on unchanged to
-the route in `serving.routes.predict`, which explains it; both answer with `serving.predictor`.
+the route in `serving.routes.predict`, which explains it; both answer with `serving.predictor`. `python -m serving` asks
+`HotPath.answer` even before uvicorn makes a task of the request: see `serving.hot_protocol`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from time import perf_counter
 
 from fastapi import FastAPI
@@ -19,6 +20,7 @@ from serving.predictor import UNREADABLE, encode
 
 PATH = "/predict"
 JSON = (b"content-type", b"application/json")
+Headers = Iterable[tuple[bytes, bytes]]
 
 
 class HotPath:
@@ -33,29 +35,39 @@ class HotPath:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As an ASGI application."""
         message = await receive()
+        answered = (
+            self.answer(scope["headers"], message.get("body", b"")) if is_simple(message, self._body_bytes) else None
+        )
+        if answered is None:
+            await hand_on(self._app, scope, message, receive, send)
+            return
+        identifier, body = answered
+        length = (b"content-length", b"%d" % len(body))
+        headers = (JSON, length, (b"x-request-id", identifier))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def answer(self, headers: Headers, body: bytes) -> tuple[bytes, bytes] | None:
+        """The request's identifier and the answer; None if the ``body``, which is whole, is not simply right."""
         started = perf_counter()
         predictor = self._live.predictor
-        if predictor is None or not predictor.is_compiled or not is_simple(message, self._body_bytes):
-            await hand_on(self._app, scope, message, receive, send)
-            return
+        if predictor is None or not predictor.is_compiled or len(body) > self._body_bytes:
+            return None
         try:
-            values, warnings = predictor.read(message["body"])
+            values, warnings = predictor.read(body)
         except UNREADABLE:
-            await hand_on(self._app, scope, message, receive, send)
-            return
+            return None
         answer, seconds = predictor.answer(values, warnings)
-        body = encode(answer)
-        length = (b"content-length", b"%d" % len(body))
-        identifier = (b"x-request-id", request_id(scope) or answer.prediction_id.encode())
-        await send({"type": "http.response.start", "status": 200, "headers": (JSON, length, identifier)})
-        await send({"type": "http.response.body", "body": body})
+        content = encode(answer)
         self._tally.prediction(answer.model_version, seconds)
         self._tally.request(perf_counter() - started)
+        return request_id(headers) or answer.prediction_id.encode(), content
 
 
 class HotApp(FastAPI):
     """FastAPI with fast paths in front, each for the POSTs to one path."""
 
+    predictions: HotPath
     hot: Mapping[str, ASGIApp]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,9 +91,9 @@ def is_simple(message: Message, body_bytes: int) -> bool:
     return not message.get("more_body") and len(message.get("body", b"")) <= body_bytes
 
 
-def request_id(scope: Scope) -> bytes | None:
+def request_id(headers: Headers) -> bytes | None:
     """The client's own, if it is harmless."""
-    for name, value in scope["headers"]:
+    for name, value in headers:
         if name == b"x-request-id" and REQUEST_ID.fullmatch(value.decode("latin-1")):
             return bytes(value)
     return None

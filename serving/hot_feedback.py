@@ -75,7 +75,7 @@ class HotFeedback:
             return
         body = written(receipt)
         length = (b"content-length", b"%d" % len(body))
-        identifier = (b"x-request-id", request_id(scope) or str(uuid7()).encode())
+        identifier = (b"x-request-id", request_id(scope["headers"]) or str(uuid7()).encode())
         await send({"type": "http.response.start", "status": 201, "headers": (JSON, length, identifier)})
         await send({"type": "http.response.body", "body": body})
         metrics.FEEDBACK.inc()

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from boucle.contract import Cell, Label
 from boucle.store import PredictionChunk, PredictionRow, PredictionSource
-from boucle.store.chunks import WrittenRow, pack, write
+from boucle.store.chunks import WrittenRow, pack, pack_unwritten, write
 from boucle.store.predictions import PredictionLog
 from serving import metrics
 
@@ -42,6 +42,9 @@ class Journal:
         # How many may be queued: the others of the capacity are in `_packed`.
         self._room = capacity
         self._queue: deque[tuple[PredictionSource, WrittenRow]] = deque()
+        self._chunks: deque[PredictionChunk] = deque()  # of batches, which come packed
+        self._rows_in_chunks = 0
+        self._counting = threading.Lock()
         self._packed: list[PredictionChunk] = []
         self._flushing = threading.Lock()
         self._is_away = False
@@ -73,7 +76,7 @@ class Journal:
         ``values`` are in the order of the source's columns, ``outputs`` in that of its classes; of a quantity they are
         shown nowhere. All are Python's own numbers, and do not change any more.
         """
-        if len(self._queue) >= self._room:
+        if len(self._queue) + self._rows_in_chunks >= self._room:
             metrics.JOURNAL_DROPS.inc()
             return
         # Written here and not by the thread, which would then fight for the interpreter with those who answer.
@@ -88,13 +91,17 @@ class Journal:
 
         Before the next ones the caller waits for `room`: then a batch of any length is logged whole.
         """
-        fitting = rows[: max(0, self._room - len(self._queue))]
+        fitting = rows[: max(0, self._room - len(self._queue) - self._rows_in_chunks)]
         if len(fitting) < len(rows):
             metrics.JOURNAL_DROPS.inc(len(rows) - len(fitting))
         try:
-            self._queue.extend([(source, write(row)) for row in fitting])
+            chunks = list(pack_unwritten(source, fitting))
         except (TypeError, ValueError):
             self._drop(len(fitting))
+            return
+        with self._counting:
+            self._rows_in_chunks += len(fitting)
+        self._chunks.extend(chunks)
 
     @staticmethod
     def _drop(rows: int) -> None:  # one caller's mistake must not end the answers, nor the log
@@ -123,7 +130,7 @@ class Journal:
 
     @property
     def _waiting(self) -> int:
-        return len(self._queue) + self._capacity - self._room
+        return len(self._queue) + self._rows_in_chunks + self._capacity - self._room
 
     @property
     def _is_behind(self) -> bool:
@@ -133,7 +140,20 @@ class Journal:
         batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
         self._room = self._capacity - len(batch)
         runs = groupby(batch, _source)
-        return [chunk for source, pairs in runs for chunk in pack(source, [_row(pair) for pair in pairs])]
+        chunks = [chunk for source, pairs in runs for chunk in pack(source, [_row(pair) for pair in pairs])]
+        return chunks + self._packed_already(BATCH - len(batch))
+
+    def _packed_already(self, enough: int) -> list[PredictionChunk]:
+        """Chunks of batches, until there are enough rows in them."""
+        chunks: list[PredictionChunk] = []
+        rows = 0
+        while self._chunks and rows < enough:
+            chunks.append(self._chunks.popleft())
+            rows += chunks[-1].rows
+        with self._counting:
+            self._rows_in_chunks -= rows
+            self._room -= rows
+        return chunks
 
     def _write(self) -> None:
         if sys.platform == "linux":  # where a thread has a priority of its own: who answers goes first

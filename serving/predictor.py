@@ -1,22 +1,26 @@
 """A version ready to answer: its decoder, its scorer, and the form of its answers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from time import perf_counter
+from types import GenericAlias
 from typing import Annotated, Any, Literal
 
 import msgspec
+import numpy as np
 from msgspec.structs import astuple
 from uuid_utils import uuid7
 
+from boucle.arrays import FloatArray
 from boucle.artifacts import PickledScorer, ServedVersion
 from boucle.contract import NO_NUL, Boolean, Category, Classes, Contract, Feature, Label, Number, Record
-from boucle.rows import Values
+from boucle.encoding import encode_rows, usual_range
+from boucle.rows import Chunk, Values
 from boucle.store import PredictionRow, PredictionSource
 from serving.bodies import label_name
 from serving.journal import Journal
 
-CHUNK_ROWS = 500
+CHUNK_ROWS = 1_000
 
 
 class Answer(msgspec.Struct):
@@ -29,6 +33,7 @@ class Answer(msgspec.Struct):
     warnings: list[str]
 
 
+Decode = Callable[[bytes | str], Any]  # to a class that is made of the contract
 encode = msgspec.json.Encoder().encode
 
 # What msgspec raises at a wrong body: also for bytes that are no UTF-8, and for brackets nested by the thousand.
@@ -46,7 +51,8 @@ class Predictor:
         target = version.contract.target
         self.classes = [label_name(label) for label in target.classes] if isinstance(target, Classes) else []
         self.source = PredictionSource(self.name, "champion", version.contract.names, tuple(self.classes))
-        self.read = Reader(version.contract).read
+        self.reader = Reader(version.contract)
+        self.read = self.reader.read
         self._row = version.scorer.row
         self.decode = target.decode
         self._journal = journal
@@ -67,6 +73,16 @@ class Predictor:
         """The values with their columns' names."""
         return dict(zip(self.contract.names, values, strict=True))
 
+    def outputs(self, rows: Sequence[Values], encoded: FloatArray | None) -> list[list[float]]:
+        """Outputs of each row, ``encoded`` already or not."""
+        encoded = encode_rows(self.contract, rows) if encoded is None else encoded
+        outputs: list[list[float]] = self.version.scorer.encoded(encoded).tolist()
+        return outputs
+
+    def probabilities(self, outputs: Sequence[float]) -> dict[str, float]:
+        """Outputs of one row by class; of a quantity none."""
+        return dict(zip(self.classes, outputs))  # noqa: B905 (a quantity has an output and no class)
+
     def log_many(self, rows: Sequence[PredictionRow]) -> None:
         """Log the predictions of a batch."""
         self._journal.put_many(self.source, rows)
@@ -78,8 +94,7 @@ class Predictor:
         seconds = perf_counter() - started
         prediction_id, prediction = str(uuid7()), self.decode(outputs)
         self._journal.put(self.source, prediction_id, seconds, values, prediction, outputs)
-        probabilities = dict(zip(self.classes, outputs))  # noqa: B905 (a quantity has an output and no class)
-        return Answer(prediction_id, prediction, probabilities, self.name, warnings), seconds
+        return Answer(prediction_id, prediction, self.probabilities(outputs), self.name, warnings), seconds
 
 
 class Reader:
@@ -90,13 +105,19 @@ class Reader:
 
     def __init__(self, contract: Contract, columns: Sequence[str] | None = None) -> None:
         self._contract = contract
+        self._usual_range = usual_range(contract)
         order = [*(columns or contract.names)]
         positions = [order.index(name) for name in contract.names]
         self._in_order = itemgetter(*positions) if positions != sorted(positions) else None
+        self._usual: Decode
+        self._allowed: Decode
+        self._many: Decode
         try:
-            self._usual, self._allowed = (self._decoder(columns, is_usual) for is_usual in (True, False))
+            usual, allowed = (self._datum(columns, is_usual) for is_usual in (True, False))
+            kinds = usual, allowed, GenericAlias(list, allowed)
+            self._usual, self._allowed, self._many = (msgspec.json.Decoder(kind).decode for kind in kinds)
         except ValueError:  # msgspec takes no quotation mark or control character in a name
-            self._usual = self._allowed = self._decode_slowly
+            self._usual = self._allowed = self._many = self._decode_slowly
             self._in_order = None
 
     def read(self, text: bytes | str) -> tuple[Values, list[str]]:
@@ -111,21 +132,38 @@ class Reader:
         except msgspec.ValidationError:
             values = astuple(self._allowed(text))
             values = values if self._in_order is None else self._in_order(values)
-            record = dict(zip(self._contract.names, values, strict=True))
-            return values, self._contract.surprises(record)
+            return values, self._contract.surprises(self._record(values))
 
-    def _decode_slowly(self, text: bytes | str) -> Any:
+    def read_many(self, array: bytes | str) -> list[Values]:
+        """The typed values of each of a JSON array of data.
+
+        Raises:
+            UNREADABLE: at the first mistake in any of them.
+        """
+        rows: list[Values] = list(map(astuple, self._many(array)))
+        return rows if self._in_order is None else list(map(self._in_order, rows))
+
+    def chunk(self, rows: Sequence[Values]) -> Chunk:
+        """Rows that were read, with the warnings that they deserve."""
+        encoded = encode_rows(self._contract, rows)
+        lowest, highest = self._usual_range
+        unusual = np.flatnonzero(((encoded < lowest) | (encoded > highest)).any(axis=1)).tolist()
+        return Chunk(rows, {row: self._contract.surprises(self._record(rows[row])) for row in unusual}, encoded)
+
+    def _record(self, values: Values) -> Record:
+        return dict(zip(self._contract.names, values, strict=True))
+
+    def _decode_slowly(self, _: bytes | str) -> Any:
         raise msgspec.DecodeError("left to the contract")
 
-    def _decoder(self, columns: Sequence[str] | None, is_usual: bool) -> Any:  # of a class that is made here
-        """Decodes what the contract allows; or what is usual, within all that the reference rows showed."""
+    def _datum(self, columns: Sequence[str] | None, is_usual: bool) -> Any:  # a class that is made here
+        """Holds what the contract allows; or what is usual, within all that the reference rows showed."""
         fields = {
             feature.name: (f"f{position}", _type_of(feature, is_usual), msgspec.field(name=feature.name))
             for position, feature in enumerate(self._contract.features)
         }
         order = [fields[name] for name in columns or self._contract.names]
-        datum = msgspec.defstruct("Datum", order, forbid_unknown_fields=True, array_like=columns is not None, gc=False)
-        return msgspec.json.Decoder(datum).decode
+        return msgspec.defstruct("Datum", order, forbid_unknown_fields=True, array_like=columns is not None, gc=False)
 
 
 def _type_of(feature: Feature, is_usual: bool) -> Any:  # a type that msgspec understands

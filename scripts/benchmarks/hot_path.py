@@ -4,7 +4,6 @@ Microseconds of CPU, the best of many repetitions: the other processes of a busy
 model of each kind on scikit-learn's breast cancer table (30 columns) in a temporary folder.
 """
 
-import asyncio
 import json
 import os
 import tempfile
@@ -12,7 +11,6 @@ import time
 import timeit
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import typer
 from uuid_utils import uuid7
@@ -91,19 +89,7 @@ def _whole(predictor: Predictor, body: bytes, tally: metrics.Tally) -> float:
     live.swap(predictor)
     hot = HotPath(None, live, tally, 10**6)  # type: ignore[arg-type]  # nothing is handed on
     headers = [(b"host", b"127.0.0.1:8080"), (b"content-type", b"application/json"), (b"content-length", b"800")]
-    message = {"type": "http.request", "body": body, "more_body": False}
-
-    async def receive() -> dict[str, Any]:
-        return message
-
-    async def send(_: Any) -> None:
-        pass
-
-    async def ask() -> None:
-        for _ in range(LOOPS):
-            await hot({"headers": headers}, receive, send)
-
-    return _microseconds(lambda: asyncio.run(ask()), 1) / LOOPS
+    return _microseconds(lambda: hot.answer(headers, body))
 
 
 if __name__ == "__main__":

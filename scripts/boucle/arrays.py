@@ -7,5 +7,6 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 # What a model learns to predict: positions of classes, or quantities.
 Labels = NDArray[Any]

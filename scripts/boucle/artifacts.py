@@ -18,6 +18,7 @@ from boucle import background, files, scorer
 from boucle.arrays import FloatArray
 from boucle.background import Rows
 from boucle.contract import Cell, Contract, Label, Record
+from boucle.encoding import encode_columns
 from boucle.errors import ChampionMoved, CorruptArtifact, ModelNotFound, NobodyInCharge
 from boucle.history import History, Promotion, Reign, reigns
 from boucle.scorer import CompiledEmbedding, Scorer
@@ -110,7 +111,11 @@ class PickledScorer:
 
     def matrix(self, columns: Iterable[Sequence[Cell]]) -> FloatArray:
         """Outputs, shape (n_rows, n_outputs), of columns of typed values in the contract's order."""
-        return self.version.model.outputs(self.version.embedding.vectors_of(columns))
+        return self.encoded(encode_columns(self.version.contract, columns))
+
+    def encoded(self, rows: FloatArray) -> FloatArray:
+        """The same of rows as `boucle.encoding.encode_rows` writes them."""
+        return self.version.model.outputs(self.version.embedding.vectors_of(rows))
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from boucle.arrays import FloatArray
 from boucle.contract import Category, Contract, Quantity, Record
 from boucle.embedding import Embedding
+from boucle.leaf_sets import leaf_sets
 from boucle.models import Model
 from boucle.scorer import DECIMALS, CompiledEmbedding, Scorer, dump
 
@@ -213,14 +214,14 @@ def _network(estimator: Any, seen: _Affine, unit: _Affine) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Sight:
-    """How trees see a version's columns: scaled, rotated, rounded to nine decimals, in the precision they compare in.
+    """How trees see a version's columns: rotated, scaled, rounded to nine decimals, in the precision they compare in.
 
     ``rotation`` is None when scaled columns come back as they were, which they do when all components were kept.
     """
 
+    rotation: FloatArray | None
     shift: FloatArray
     scale: FloatArray
-    rotation: _Affine | None
     precision: type[np.floating[Any]]
 
     @classmethod
@@ -228,19 +229,26 @@ class _Sight:
         width = len(embedding.projector.mean_)
         seen = _seen(_Affine(np.eye(width), np.zeros(width)), embedding, before)
         is_unchanged = seen.matrix.shape == (width, width) and np.allclose(seen.matrix, np.eye(width), atol=1e-12)
-        is_unchanged = is_unchanged and np.allclose(seen.offset, 0, atol=1e-12)
-        return cls(*_shift_and_scale(embedding), None if is_unchanged else seen, precision)
+        if is_unchanged and np.allclose(seen.offset, 0, atol=1e-12):
+            return cls(None, *_shift_and_scale(embedding), precision)
+        seen = _seen(_scaling(embedding), embedding, before)
+        return cls(seen.matrix, -seen.offset, np.ones(len(seen.offset)), precision)
+
+    @property
+    def width(self) -> int:
+        """How many columns trees can look at."""
+        return len(self.shift)
 
     def seen(self, values: FloatArray, feature: Any) -> FloatArray:
-        """What trees see of values of one column each."""
+        """What trees see of values of one column each, which may be a rotated one."""
         scaled = (values - self.shift[feature]) / self.scale[feature]
         return np.asarray(np.rint(scaled * DECIMALS) / DECIMALS).astype(self.precision).astype(np.float64)
 
     def thresholds(self, feature: Any, seen: FloatArray) -> FloatArray:
         """For thresholds of what is seen, the largest doubles of the columns themselves that are not above them.
 
-        So the trees need no scaled columns, and still send every row where scikit-learn does: found by bisection,
-        as what is seen only rises with the column.
+        So the trees need no scaled and no rounded columns, and still send every row where scikit-learn does: found by
+        bisection, as what is seen only rises with the column.
         """
         guess = seen * self.scale[feature] + self.shift[feature]
         # Wider than rounding, single precision and the guess's own error can move it.
@@ -255,15 +263,19 @@ class _Sight:
 
 def _trees(trees: "_Ensemble", sight: _Sight) -> dict[str, Any]:
     arrays = _named("trees", trees.link) | {"base": trees.base, "divisor": np.array(trees.divisor)}
-    if sight.rotation is None:
-        nodes = [node | {"threshold": sight.thresholds(node["feature"], node["threshold"])} for node in trees.nodes]
-        return arrays | {"onnx": _onnx(nodes, trees.targets, len(trees.base))}
-    return arrays | {
-        "onnx": _onnx(trees.nodes, trees.targets, len(trees.base)),
-        "rotation": sight.rotation.matrix / sight.scale[:, None],
-        "offset": sight.rotation.offset - (sight.shift / sight.scale) @ sight.rotation.matrix,
-        "is_single": np.array(sight.precision is np.float32),
-    }
+    nodes = [node | {"threshold": sight.thresholds(node["feature"], node["threshold"])} for node in trees.nodes]
+    arrays |= leaf_sets(_with_all_scores(nodes, trees), sight.width)
+    if sight.rotation is not None:
+        arrays["rotation"] = sight.rotation
+    return arrays | {"onnx": _onnx(nodes, trees.targets, len(trees.base))}
+
+
+def _with_all_scores(nodes: Sequence[dict[str, Any]], trees: "_Ensemble") -> list[dict[str, Any]]:
+    """The nodes, their weights spread over all scores: a tree may add to some only."""
+    unit = np.eye(len(trees.base))
+    return [
+        tree | {"weights": tree["weights"] @ unit[target]} for tree, target in zip(nodes, trees.targets, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -201,12 +201,7 @@ class Contract(BaseModel):
 
     @cached_property
     def _model(self) -> type[BaseModel]:
-        # Positional field names: a column may be called anything, also `model_config` or `mean radius`.
-        fields: dict[str, Any] = {
-            f"f{position}": (_type_of(feature), Field(alias=feature.name))
-            for position, feature in enumerate(self.features)
-        }
-        return create_pydantic_model("Datum", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
+        return _datum(self.features)
 
     def validate_record(self, record: object) -> Record:
         """The record in column order, its values typed.
@@ -353,6 +348,15 @@ def _allowed(feature: Number | Boolean | Category) -> str:
 def _no_such_column(name: str, candidates: Sequence[str]) -> str:
     close = difflib.get_close_matches(name[:LONGEST_SHOWN], candidates, n=1)
     return f"is no column of this project; did you mean {close[0]}?" if close else "is no column of this project"
+
+
+@lru_cache(maxsize=4)  # two thirds of what loading a version takes, and most versions of a project share it
+def _datum(features: tuple[Feature, ...]) -> type[BaseModel]:
+    # Positional field names: a column may be called anything, also `model_config` or `mean radius`.
+    fields: dict[str, Any] = {
+        f"f{position}": (_type_of(feature), Field(alias=feature.name)) for position, feature in enumerate(features)
+    }
+    return create_pydantic_model("Datum", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
 
 
 def _type_of(feature: Number | Boolean | Category) -> Any:  # a type that pydantic understands

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from boucle.arrays import FloatArray
 from boucle.contract import Category, Cell, Contract, Feature, Number, Record
 from boucle.errors import FieldError, InvalidRecord
 
@@ -19,10 +20,14 @@ Values = tuple[Cell, ...]  # one row, in the contract's order
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some rows of a batch in order, each as typed values or its error; ``warnings`` by position, for a few."""
+    """Some rows of a batch in order, each as typed values or its error; ``warnings`` by position, for a few.
+
+    ``encoded`` holds them as `boucle.encoding.encode_rows` does, where all are right and whoever read them needed it.
+    """
 
     rows: Sequence[Values | InvalidRecord]
     warnings: dict[int, list[str]] = field(default_factory=dict)
+    encoded: FloatArray | None = None
 
 
 def filled(lines: Iterator[list[str]]) -> Iterator[Cells]:

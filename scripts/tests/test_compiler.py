@@ -115,6 +115,21 @@ def test_a_few_components_are_enough(algorithm):
     assert data.compile(data.fit(algorithm)).content is not None
 
 
+def test_trees_that_were_compiled_before_there_were_leaf_sets_are_served():
+    data = Data(load_wine(as_frame=True).frame, components=4)
+    arrays = read(data.compile(data.fit("random_forest")).content)
+    now = Scorer(data.contract, arrays)
+
+    older = {name: array for name, array in arrays.items() if not name.startswith("leaf_")}
+    older |= {"offset": np.zeros(arrays["rotation"].shape[1]), "is_single": np.array(False)}
+    then = Scorer(data.contract, older)
+
+    assert len(arrays) > len(older)
+    for record in data.records:
+        row = tuple(record.values())
+        assert then.row(row) == pytest.approx(now.row(row), abs=1e-5)
+
+
 def test_rows_on_the_very_thresholds_of_a_forest_go_where_scikit_learn_sends_them(cancer):
     # In single precision many a threshold equals the value beside it: then these rows would change sides.
     model = cancer.fit("random_forest")
@@ -127,10 +142,13 @@ def test_rows_on_the_very_thresholds_of_a_forest_go_where_scikit_learn_sends_the
                 rows.append(cancer.records[len(rows) % 569] | {names[feature]: value})
     truth = model.outputs(cancer.embedding.vectors(rows))
 
-    outputs = cancer.scorer(model).matrix([[row[name] for row in rows] for name in names])
+    scorer = cancer.scorer(model)
+    outputs = scorer.matrix([[row[name] for row in rows] for name in names])
+    alone = [scorer.row([row[name] for name in names]) for row in rows]
 
     assert len(rows) > 200
     assert np.abs(outputs - truth).max() < 1e-5
+    assert np.abs(alone - truth).max() < 1e-5
 
 
 def test_a_new_category_and_missing_values_are_scored_as_scikit_learn_does(wine):

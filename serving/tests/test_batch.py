@@ -5,12 +5,15 @@ import io
 import json
 
 import anyio
+import numpy as np
 import pytest
 
 from boucle.contract import Boolean, Category, Classes, Contract, Number
+from boucle.encoding import encode_columns
 from boucle.errors import InvalidRecord
 from boucle.rows import RowReader
 from serving import batch, csv_rows
+from serving.predictor import UNREADABLE, Reader
 from serving.problems import BodyTooLarge
 
 CONTRACT = Contract(
@@ -119,6 +122,51 @@ def test_columns_in_another_order_are_put_in_the_contracts():
     chunk = RowReader(["job", "owns", "area", "age"], CONTRACT).chunk([USUAL[::-1]])
 
     assert chunk.rows == [(30.0, 2.5, True, "cook")]
+
+
+DATA = [
+    {"age": 30, "area": 2.5, "owns": True, "job": "cook"},
+    {"age": None, "area": 0, "owns": None, "job": None},
+    {"age": 91, "area": 10.5, "owns": False, "job": "baker"},
+    {"job": "smith", "owns": False, "area": 1e-3, "age": 18.0},
+]
+
+
+def of(*features):
+    return Contract(features=features, target=CONTRACT.target, example={})
+
+
+PLAIN = of(CONTRACT.features[1], Boolean(name="owns", nullable=False))
+
+
+@pytest.mark.parametrize("contract", [CONTRACT, PLAIN])
+def test_data_that_are_read_together_mean_what_each_means_alone(contract):
+    data = [
+        {name: one[name] for name in contract.names} for one in DATA if contract is CONTRACT or one["owns"] is not None
+    ]
+    reader = Reader(contract)
+
+    chunk = reader.chunk(reader.read_many(json.dumps(data)))
+
+    alone = [reader.read(json.dumps(one)) for one in data]
+    assert [(row, chunk.warnings.get(number, [])) for number, row in enumerate(chunk.rows)] == alone
+    columns = zip(*chunk.rows, strict=True)
+    assert np.array_equal(chunk.encoded, encode_columns(contract, columns), equal_nan=True)
+
+
+def test_one_mistake_among_data_that_are_read_together_is_noticed():
+    with pytest.raises(UNREADABLE):
+        Reader(CONTRACT).read_many(json.dumps([*DATA, DATA[0] | {"area": "big"}]))
+
+
+def test_brackets_in_a_line_of_numbers_are_a_mistake_and_no_further_row():
+    numbers = of(CONTRACT.features[1], CONTRACT.features[1].model_copy(update={"name": "height"}))
+    lines = b"area,height\n1,2\n1,2],[1,2\n3,4\n"
+
+    (chunk,) = csv_rows.csv_chunks(io.BytesIO(lines), numbers)
+
+    assert [isinstance(row, InvalidRecord) for row in chunk.rows] == [False, True, False]
+    assert chunk.rows[2] == (3.0, 4.0)
 
 
 def write(rows, kind):

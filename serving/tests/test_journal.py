@@ -117,6 +117,17 @@ def test_a_batch_that_waits_for_room_is_logged_whole_however_long_it_is():
     assert (len(log.identifiers), dropped() - before) == (30_000, 0)
 
 
+def test_single_predictions_and_batches_share_the_room_of_the_queue():
+    log, before = Log(), dropped()
+    journal = Journal(log, capacity=100)
+
+    journal.put_many(FIRST, [(new_id(), 0.001, (1.0,), "a", [0.75, 0.25]) for _ in range(90)])
+    put(journal, 20)
+    journal.flush()
+
+    assert (len(log.identifiers), dropped() - before) == (100, 10)
+
+
 def test_while_the_database_is_away_no_batch_waits_for_it():
     log, before = Log(), dropped()
     log.away.set()

@@ -1,16 +1,16 @@
 """A raw datum to a vector: one module per modality, and the fitted pair that every version carries."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sklearn.decomposition import PCA
 
 from boucle.arrays import FloatArray
-from boucle.contract import Cell, Classes, Contract, Record
+from boucle.contract import Classes, Contract, Record
 from boucle.embedding import tabular
-from boucle.encoding import encode, encode_columns
+from boucle.encoding import encode
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,10 @@ class Embedding:
 
     def vectors(self, records: Sequence[Record]) -> FloatArray:
         """Vectors of validated records, shape (n_records, n_components)."""
-        return self._projected(encode(self.contract, records))
+        return self.vectors_of(encode(self.contract, records))
 
-    def vectors_of(self, columns: Iterable[Sequence[Cell]]) -> FloatArray:
-        """The same of columns of typed values in the contract's order."""
-        return self._projected(encode_columns(self.contract, columns))
-
-    def _projected(self, encoded: FloatArray) -> FloatArray:
+    def vectors_of(self, encoded: FloatArray) -> FloatArray:
+        """The same of rows as `boucle.encoding.encode_rows` writes them."""
         vectors: FloatArray = self.projector.transform(self.scaler.transform(encoded))
         return vectors
 

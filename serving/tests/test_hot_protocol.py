@@ -1,0 +1,220 @@
+"""Requests over a real connection: what the fast path answers without a task, and what it leaves to uvicorn."""
+
+import json
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+import uvicorn
+
+from serving import hot
+from serving.api import create_app
+from serving.settings import Settings
+from tests.support import free_port, wait_for
+
+
+class Connection:
+    """A client that writes HTTP itself."""
+
+    def __init__(self, port):
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self._read = self._socket.makefile("rb")
+
+    def send(self, *parts):
+        for part in parts:
+            self._socket.sendall(part)
+
+    def answer(self):
+        """Status, headers and body of the next one."""
+        status = int(self._read.readline().split()[1])
+        headers = {}
+        while (line := self._read.readline().strip()) != b"":
+            name, _, value = line.decode().partition(": ")
+            headers[name] = value
+        return status, headers, self._read.read(int(headers.get("content-length", 0)))
+
+    def rest(self):
+        return self._read.read()
+
+    def close(self):
+        self._read.close()
+        self._socket.close()
+
+
+@contextmanager
+def listening(app):
+    port = free_port()
+    protocol = "serving.hot_protocol:HotProtocol"
+    config = uvicorn.Config(app, port=port, http=protocol, proxy_headers=False, log_level="critical")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_for(lambda: server.started, "uvicorn")
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def app(home):
+    return create_app(Settings(watch_seconds=60), home.places)
+
+
+@pytest.fixture
+def tasks(monkeypatch):
+    """The requests that the fast path got as an ASGI application."""
+    seen, ask = [], hot.HotPath.__call__
+
+    async def note(self, scope, receive, send):
+        seen.append(scope["path"])
+        await ask(self, scope, receive, send)
+
+    monkeypatch.setattr(hot.HotPath, "__call__", note)
+    return seen
+
+
+@pytest.fixture
+def connection(app, tasks):
+    with listening(app) as port:
+        connection = Connection(port)
+        yield connection
+        connection.close()
+
+
+def request(body, *headers, path="/predict", method="POST"):
+    lines = [f"{method} {path} HTTP/1.1", "Host: here", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+@pytest.fixture
+def body(home):
+    return json.dumps(home.preparation.test_records[0]).encode()
+
+
+def test_a_right_request_is_answered_without_a_task(connection, tasks, body):
+    connection.send(request(body, "X-Request-ID: mine"))
+
+    status, headers, content = connection.answer()
+
+    assert (status, headers["x-request-id"], headers["content-type"]) == (200, "mine", "application/json")
+    assert {"date", "server"} <= set(headers)
+    assert json.loads(content)["model_version"] == "v1"
+    assert tasks == []
+
+
+@pytest.mark.parametrize("cut", [1, 200])
+def test_a_body_may_come_in_parts(connection, tasks, body, cut):
+    whole = request(body)
+
+    connection.send(whole[:-cut], whole[-cut:])
+
+    assert connection.answer()[0] == 200
+    assert tasks == []
+
+
+def test_a_request_that_is_under_way_when_the_server_stops_is_answered(app, body):
+    whole = request(body)
+    with listening(app) as port:
+        connection = Connection(port)
+        connection.send(whole[:-1])
+        threading.Timer(0.5, connection.send, [whole[-1:]]).start()
+        time.sleep(0.2)  # the server has the rest of it by now
+
+    status, headers, _ = connection.answer()
+    assert (status, headers["connection"]) == (200, "close")
+    connection.close()
+
+
+def test_an_address_that_only_looks_alike_is_left_to_the_application(connection, tasks, body):
+    connection.send(request(body, path="/predict?a=b") + request(body, path="/predicts") + request(b"", method="GET"))
+
+    assert [connection.answer()[0] for _ in range(3)] == [200, 404, 405]
+    assert tasks == ["/predict"]
+
+
+def test_a_body_may_come_in_chunks(connection, body):
+    chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+
+    connection.send(b"POST /predict HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
+
+    assert connection.answer()[0] == 200
+
+
+@pytest.mark.parametrize("wrong", [b"", b"{", b'{"mean area": "big"}'])
+def test_a_mistake_is_explained_by_the_documented_route(connection, tasks, body, wrong):
+    connection.send(request(wrong))
+    status, headers, content = connection.answer()
+    connection.send(request(body))
+
+    assert (status, headers["content-type"]) == (422, "application/problem+json")
+    assert json.loads(content)["errors"]
+    assert connection.answer()[0] == 200
+    assert tasks == ["/predict"]
+
+
+def test_a_body_that_uvicorn_does_not_read_at_once_is_answered_too(connection, tasks, body):
+    connection.send(request(body + b" " * 1_000_000))
+
+    assert connection.answer()[0] == 200
+    assert tasks == ["/predict"]
+
+
+def test_who_asks_whether_to_continue_is_told(connection, body):
+    head, content = request(body, "Expect: 100-continue").split(b"\r\n\r\n")
+    connection.send(head + b"\r\n\r\n")
+    assert connection.answer()[0] == 100
+
+    connection.send(content)
+
+    assert connection.answer()[0] == 200
+
+
+def test_requests_that_do_not_wait_for_answers_get_them_in_order(connection, body):
+    health = request(b"", path="/livez", method="GET")
+
+    connection.send(request(body) + health + request(b"{") + request(body) + request(body) + health)
+
+    assert [connection.answer()[0] for _ in range(6)] == [200, 200, 422, 200, 200, 200]
+
+
+def test_a_client_that_does_not_read_for_a_while_gets_every_answer(connection, body):
+    many = 3_000
+    sending = threading.Thread(target=connection.send, args=[request(body) for _ in range(many)])
+    sending.start()
+    sending.join(1)  # by now neither of both goes on
+
+    statuses = [connection.answer()[0] for _ in range(many)]
+
+    sending.join()
+    assert statuses == [200] * many
+
+
+def test_the_connection_is_closed_for_who_wants_it(connection, body):
+    connection.send(request(body, "Connection: close"))
+
+    status, headers, _ = connection.answer()
+
+    assert (status, headers["connection"]) == (200, "close")
+    assert connection.rest() == b""
+
+
+def test_a_failure_is_answered_and_the_connection_lives(app, body, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("nobody expected it")
+
+    with listening(app) as port:
+        monkeypatch.setattr(hot.HotPath, "answer", fail)
+        connection = Connection(port)
+        connection.send(request(body))
+        assert connection.answer()[0] == 500
+        connection.close()
+
+        monkeypatch.undo()
+        connection = Connection(port)
+        connection.send(request(body))
+        assert connection.answer()[0] == 200
+        connection.close()
