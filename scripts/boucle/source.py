@@ -10,6 +10,7 @@ from boucle.config import Project
 from boucle.errors import InvalidSource
 from boucle.etl import mirror, warehouse
 from boucle.etl.ingestion import EtlSection
+from boucle.etl.transformations import literal
 
 BUNDLED = "sklearn:breast_cancer"
 WAREHOUSE = "warehouse:"
@@ -52,7 +53,8 @@ def read(path: Path, query: str, missing_values: tuple[str, ...]) -> pd.DataFram
     """
     with duckdb.connect() as connection:
         try:
-            reader = READERS[_suffix(path)].format(path=_quoted(path), missing=_quoted("", *missing_values))
+            missing = ", ".join(map(literal, ("", *missing_values)))
+            reader = READERS[_suffix(path)].format(path=literal(path), missing=missing)
             connection.execute(f"CREATE VIEW source AS SELECT * FROM {reader}")  # noqa: S608  # literals are quoted
             table = connection.execute(query or "SELECT * FROM source").df()
         except duckdb.Error as error:
@@ -61,11 +63,6 @@ def read(path: Path, query: str, missing_values: tuple[str, ...]) -> pd.DataFram
     if table.empty:
         raise InvalidSource(f"{path}: holds no row, or data.query selects none")
     return table
-
-
-def _quoted(*values: object) -> str:
-    """The values as SQL literals."""
-    return ", ".join("'" + str(value).replace("'", "''") + "'" for value in values)
 
 
 def _suffix(path: Path) -> str:
