@@ -81,9 +81,8 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
     app.add_middleware(Identified)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.forwarded_allow_ips)
     limit = project.limits.body_bytes
-    app.predictions = HotPath(app, live, tally, limit)
     app.hot = {
-        hot.PATH: app.predictions,
+        hot.PATH: HotPath(app, live, tally, limit),
         hot_feedback.PATH: HotFeedback(app, live, finder, committer, limit),
     }
     return app

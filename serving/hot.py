@@ -67,7 +67,6 @@ class HotPath:
 class HotApp(FastAPI):
     """FastAPI with fast paths in front, each for the POSTs to one path."""
 
-    predictions: HotPath
     hot: Mapping[str, ASGIApp]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -26,8 +26,9 @@ class HotProtocol(PatientProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin with a connection."""
         super().connection_made(transport)
-        if isinstance(self.app, HotApp) and not self.root_path and self.limit_concurrency is None:
-            self._hot = self.app.predictions
+        hot = self.app.hot[PATH] if isinstance(self.app, HotApp) else None
+        if isinstance(hot, HotPath) and not self.root_path and self.limit_concurrency is None:
+            self._hot = hot
 
     def on_headers_complete(self) -> None:
         """Wait for the body, or begin to answer."""
