@@ -1,9 +1,11 @@
 """The tables, and the two ways to use them: read, or write alone."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from sqlite3 import SQLITE_BUSY, OperationalError
 from sqlite3 import Connection as SQLiteConnection
 from typing import Any
 
@@ -157,9 +159,22 @@ def now() -> str:
 def _configure_sqlite(connection: SQLiteConnection, _: ConnectionPoolEntry) -> None:
     # The driver must not begin transactions by itself: it would begin them as readers, and fail to upgrade.
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode = WAL")
+    _use_write_ahead_log(connection)
     # FULL syncs at every commit: an acknowledged feedback also survives the loss of power.
     connection.execute("PRAGMA synchronous = FULL")
+
+
+def _use_write_ahead_log(connection: SQLiteConnection) -> None:
+    # Of several processes that open a new file at once, SQLite lets one switch and fails the others without a wait.
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except OperationalError as error:
+            if error.sqlite_errorcode != SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _begin_immediately(connection: sa.Connection) -> None:
