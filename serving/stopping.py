@@ -9,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 GRACE_SECONDS = 0.5
+FIRST_REQUEST_SECONDS = 5.0  # since it connected; a browser connects ahead of requests that may never come
 IP_MINTTL, HIGHEST_TTL = 21, 255  # of Linux; Python's socket module does not name the option
 
 
@@ -35,20 +36,33 @@ class PatientProtocol(HttpToolsProtocol):
     Its request may be on its way already. The answer says that the connection closes.
     """
 
+    _made = 0.0
     _stopping = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin with a connection."""
         admit_every_packet(transport.get_extra_info("socket"))
+        self._made = self.loop.time()
         super().connection_made(transport)
 
     def shutdown(self) -> None:
         """Close the connection once it has been quiet for a while, or its request is answered."""
-        self._stopping = True
-        if self.cycle is None or self.cycle.response_complete:
-            self.loop.call_later(GRACE_SECONDS, super().shutdown)
+        is_quiet = self.cycle is None or self.cycle.response_complete
+        if is_quiet and not self._stopping:
+            self.loop.call_later(self._patience(), self._shutdown_again)
         else:
             super().shutdown()
+        self._stopping = True
+
+    def _shutdown_again(self) -> None:
+        if not self.transport.is_closing():
+            self.shutdown()  # not just closed: half a request may have come meanwhile
+
+    def _patience(self) -> float:
+        """Seconds. Who has just connected is about to ask, however long its machine keeps it from doing so."""
+        if self.scope is not None:  # it has asked before, and knows that idle connections are closed (RFC 9112, 9.3.1)
+            return GRACE_SECONDS
+        return max(GRACE_SECONDS, self._made + FIRST_REQUEST_SECONDS - self.loop.time())
 
     def on_headers_complete(self) -> None:
         """Begin to answer a request."""
