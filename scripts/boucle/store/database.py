@@ -170,11 +170,12 @@ def _use_write_ahead_log(connection: SQLiteConnection) -> None:
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            return
         except OperationalError as error:
             if error.sqlite_errorcode != SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_immediately(connection: sa.Connection) -> None:
