@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ log = logging.getLogger("reporting")
 PROJECT_NAME = "Boucle"
 PROJECT_DESCRIPTION = "Production rows against the reference, as they were last looked at"
 REQUEST = "requested"
+FORGET_EVERY = timedelta(hours=1)
 
 
 class WorkspaceLocked(Exception):
@@ -83,6 +84,7 @@ class Reporter:
             keep_days=settings.keep_days,
             keep_plots=settings.keep_plots,
         )
+        self._forgot = datetime.min.replace(tzinfo=UTC)
         self._seen: object = None
         self._requested = self._request()
         self._reason = ""
@@ -96,6 +98,8 @@ class Reporter:
 
     def refresh(self) -> bool:
         """Write the reports if there is a new observation, or a request; say whether they were written."""
+        if datetime.now(UTC) - self._forgot > FORGET_EVERY:  # reports grow old also where nothing new is seen
+            self._forget()
         request, state = self._request(), _file_state(self._settings.data / FOLDER / OBSERVATION)
         if (state, request) == (self._seen, self._requested):
             return False
@@ -111,10 +115,14 @@ class Reporter:
     def _write(self, window: Window) -> None:
         for snapshot in reports.snapshots(window, datetime.now(UTC)):
             retention.write(self._workspace, self._project.id, snapshot)
-        self._retention.forget(datetime.now(UTC))
+        self._forget()
         self._show(dashboard(is_quantity=window.is_quantity))
         fields = " ".join(f"{name}={value:.2f}" for name, value in reports.headline(window).items())
         log.info("report written rows=%d labels=%d %s", len(window.served), len(window.labelled), fields)
+
+    def _forget(self) -> None:
+        self._forgot = datetime.now(UTC)
+        self._retention.forget(self._forgot)
 
     def _request(self) -> object:
         return _file_state(self._settings.workspace / REQUEST)

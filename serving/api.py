@@ -50,7 +50,7 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
         journal.start()
         committer.start()
         finder.start()
-        settling = asyncio.create_task(settle(tally))
+        settling = asyncio.create_task(settle(tally, journal))
         yield
         settling.cancel()
         tally.settle()
@@ -88,10 +88,11 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
     return app
 
 
-async def settle(tally: metrics.Tally) -> None:
+async def settle(tally: metrics.Tally, journal: Journal) -> None:
     """Settle the tally again and again: the other workers' scrapes show what it brought to Prometheus."""
     for number in itertools.count():
         if number % WEIGH_EVERY == 0:
             metrics.weigh()
+        metrics.JOURNAL_QUEUE.set(journal.waiting)  # not by the journal: it may be held up, and the queue grow
         await asyncio.sleep(SETTLE_SECONDS)
         tally.settle()

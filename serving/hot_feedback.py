@@ -69,7 +69,8 @@ class HotFeedback:
             await hand_on(self._app, scope, message, receive, send)
             return
         try:
-            receipt = await self._store(asked, predictor)
+            with metrics.IN_FLIGHT.track_inprogress():
+                receipt = await self._store(asked, predictor)
         except Exception as failure:  # the route's handlers have an answer to every one
             await hand_on(self._app, {**scope, "failure": failure}, message, receive, send)
             return

@@ -121,7 +121,7 @@ class Journal:
             SQLAlchemyError: when the database refuses; nothing is lost, what was packed waits to be tried again.
         """
         with self._flushing:
-            while self._waiting:
+            while self.waiting:
                 # The very same chunks again after a failure: nobody knows whether the commit had succeeded.
                 self._packed = self._packed or self._pack()
                 if self._packed:
@@ -129,12 +129,13 @@ class Journal:
                 self._packed, self._room = [], self._capacity
 
     @property
-    def _waiting(self) -> int:
+    def waiting(self) -> int:
+        """How many predictions are not stored yet."""
         return len(self._queue) + self._rows_in_chunks + self._capacity - self._room
 
     @property
     def _is_behind(self) -> bool:
-        return self._waiting > self._capacity // 2 and not self._is_away and not self._stopped.is_set()
+        return self.waiting > self._capacity // 2 and not self._is_away and not self._stopped.is_set()
 
     def _pack(self) -> list[PredictionChunk]:
         batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
@@ -161,15 +162,14 @@ class Journal:
         while not self._stopped.is_set():
             self._hurry.wait(FLUSH_SECONDS)
             self._hurry.clear()
-            metrics.JOURNAL_QUEUE.set(self._waiting)
             try:
                 self.flush()
                 self._is_away = False
             except Exception:  # whatever it is: a thread that ended would leave batches waiting for ever
                 if not self._is_away:
-                    log.exception("the prediction log cannot be written; %d predictions wait", self._waiting)
+                    log.exception("the prediction log cannot be written; %d predictions wait", self.waiting)
                 self._is_away = True
         try:
             self.flush()
         except SQLAlchemyError:
-            log.exception("%d predictions were not logged", self._waiting)
+            log.exception("%d predictions were not logged", self.waiting)

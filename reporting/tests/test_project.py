@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from evidently.ui.workspace import Project, Workspace
@@ -122,6 +123,20 @@ def test_reports_older_than_the_days_that_are_kept_are_forgotten(data: Path) -> 
 
     kept.forget(datetime.now(UTC) + timedelta(days=31))
     assert snapshots(settings) == []
+
+
+def test_reports_grow_old_also_where_nothing_new_is_seen(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reporting.project.FORGET_EVERY", timedelta())
+    settings = Settings(data=data, keep_days=30)
+    reporter = Reporter(settings)
+    reporter.refresh()
+    written = snapshots(settings)
+    for path, days in zip(written, (31, 29, 1), strict=True):
+        path.rename(path.with_stem(str(UUID(int=UUID(path.stem).int - (days * 86_400_000 << 80)))))
+
+    assert not reporter.refresh()
+
+    assert len(snapshots(settings)) == len(written) - 1
 
 
 def test_a_reason_not_to_report_is_said_once_and_reports_resume(

@@ -1,11 +1,12 @@
 """The fast path beside the documented route: whatever it answers, the route would have answered alike."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from serving import hot_feedback
-from tests.support import rows_of
+from tests.support import rows_of, wait_for
 
 PREDICTED = {"prediction": "benign", "target": "malignant"}
 
@@ -73,6 +74,22 @@ COUNTERS = (
 def sample(client, name):
     lines = client.get("/metrics").text.splitlines()
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name + " "))
+
+
+def test_what_waits_for_a_store_that_stands_still_is_seen(client, home):
+    row = home.preparation.test_records[0]
+
+    with ThreadPoolExecutor(8) as pool, home.store.feedback._database.writing():  # a writer that takes its time
+        waiting = [pool.submit(client.post, "/feedback", json={"data": row, **PREDICTED}) for _ in range(8)]
+        for _ in range(5):
+            client.post("/predict", json=row)
+        # And the scrape itself.
+        wait_for(lambda: sample(client, "boucle_http_requests_in_flight") == 9, "the feedback to be under way")
+        wait_for(lambda: sample(client, "boucle_prediction_log_queue_rows") == 5, "the predictions to be queued")
+
+    assert [answer.result().status_code for answer in waiting] == [201] * 8
+    assert sample(client, "boucle_http_requests_in_flight") == 1
+    wait_for(lambda: sample(client, "boucle_prediction_log_queue_rows") == 0, "the log to be written")
 
 
 @pytest.mark.parametrize("key", [None, "key", "ø" * 100, "x" * 255])

@@ -11,10 +11,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.exc import OperationalError
 
 from boucle.etl.status import SourceStatus, write_loads
-from boucle.monitoring.observation import ColumnDrift, Drift
+from boucle.monitoring.observation import (
+    ColumnDrift,
+    ColumnQuality,
+    Drift,
+    LabelledRows,
+    Labels,
+    Observation,
+    Served,
+)
 from boucle.monitoring.observer import Observer
 from boucle.store import Feedback
-from monitoring.exporter.families import MOST_COLUMNS, of_drift
+from monitoring.exporter.families import MOST_COLUMNS, of_drift, of_observation
 from monitoring.exporter.metrics import LoopCollector
 from monitoring.exporter.parts import Parts
 from monitoring.exporter.watch import Watch
@@ -176,12 +184,47 @@ def test_every_number_of_an_observation_is_shown(fed):
     assert numbers["boucle_joint_drift_auc", ()] == seen.drift.joint.auc
     assert numbers["boucle_prediction_drift_size", ()] == seen.drift.prediction.size
     assert numbers["boucle_target_drifted", ()] == float(seen.drift.target.drifted)
+    assert numbers["boucle_joint_drifted", ()] == float(seen.drift.joint.drifted)
+    assert numbers["boucle_prediction_drifted", ()] == float(seen.drift.prediction.drifted)
+    assert numbers["boucle_target_drift_size", ()] == seen.drift.target.size
     assert numbers["boucle_concept_drifted", ()] == 0
     assert numbers["boucle_quality_fallen", ()] == 0
     assert numbers["boucle_prediction_ratio", (("class", "benign"),)] == 1
     assert numbers["boucle_label_coverage_ratio", ()] == 1
     assert numbers["boucle_champion_intact", ()] == 1
     assert 0 <= numbers["boucle_observation_age_seconds", ()] < 60
+
+
+def test_what_a_quantity_and_late_labels_and_odd_values_show():
+    column = {"column": "age", "minimum": 18, "maximum": 95, "categories": None}
+    seen = Observation(
+        created_at="2026-11-20T10:00:00.000+00:00",
+        model_version="v1",
+        served=Served(rows=100, first_at=None, last_at=None),
+        labelled=LabelledRows(rows=50, first_row=1, last_row=50),
+        quality={"mae": 2.5},
+        expected={"mae": 2.0},
+        complaint=None,
+        estimated_accuracy=0.875,
+        drift=None,
+        data_quality=[ColumnQuality(missing=3, out_of_range=2, new_category=0, **column)],
+        predictions={"0.5": 17.5},
+        labels=Labels(coverage=0.5, delay_seconds={"0.5": 60.0, "0.95": 600.0}),
+    )
+
+    numbers = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in of_observation(seen)
+        for sample in family.samples
+    }
+
+    assert numbers["boucle_data_quality_cells", (("column", "age"), ("problem", "missing"))] == 3
+    assert numbers["boucle_data_quality_cells", (("column", "age"), ("problem", "out_of_range"))] == 2
+    assert numbers["boucle_model_quality", (("metric", "mae"),)] == 2.5
+    assert numbers["boucle_label_coverage_ratio", ()] == 0.5
+    assert numbers["boucle_label_delay_seconds", (("quantile", "0.95"),)] == 600
+    assert numbers["boucle_model_estimated_accuracy", ()] == 0.875
+    assert numbers["boucle_prediction_value", (("quantile", "0.5"),)] == 17.5
 
 
 def test_a_thousand_columns_are_not_a_thousand_series():

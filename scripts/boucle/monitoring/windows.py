@@ -168,9 +168,10 @@ def _csv(names: Sequence[str], rows: Sequence[Row]) -> bytes:
     # A dot in them: a column of the data may be called target or prediction too.
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    before = [f"boucle.{name}" for name in ("row", "prediction_id", "created_at", "model_version", "confidence")]
-    writer.writerow([*before, *names, "boucle.target", "boucle.prediction"])
+    about = ("row", "prediction_id", "created_at", "model_version", "confidence", "delay_seconds")
+    writer.writerow([*(f"boucle.{name}" for name in about), *names, "boucle.target", "boucle.prediction"])
     for row in rows:
-        about = (row.row, row.prediction_id, row.created_at, row.model_version, row.confidence)
-        writer.writerow([*about, *(row.input[name] for name in names), row.target, row.prediction])
+        writer.writerow(
+            [*(getattr(row, name) for name in about), *(row.input[name] for name in names), row.target, row.prediction]
+        )
     return text.getvalue().encode()
