@@ -15,6 +15,7 @@ import requests
 from playwright.sync_api import Page
 from prometheus_client.parser import text_string_to_metric_families
 from scipy.stats import wasserstein_distance
+from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_score, recall_score
 
 from boucle import drift
@@ -26,6 +27,7 @@ from tests.test_browser import page, webapp  # noqa: F401
 
 PATIENCE_SECONDS = 180
 SEED = 42  # training.seed
+WINDOW = 200  # rows: half of those that the demo sends
 
 
 class Stack:
@@ -85,7 +87,8 @@ def stack(shared_home, page):  # noqa: F811
     """The stack, after the demo: from the moment of the shift on every place is looked at."""
     home = shared_home
     ports = environment_of(home, REPORTING_PORT=str(free_port()))
-    environment = home.environment(**{name: value for name, value in ports.items() if name.endswith("_PORT")})
+    knobs = {name: value for name, value in ports.items() if name.endswith("_PORT")}
+    environment = home.environment(**knobs, BOUCLE__MONITORING__WINDOW=str(WINDOW))
     with (
         serving(home, port=int(ports["SERVING_PORT"])),
         trainer(home),
@@ -143,8 +146,9 @@ def test_the_shift_is_seen_everywhere(stack):
 
 
 def test_each_score_can_be_computed_again_from_prod_data(stack):
-    wait_for(lambda: stack.gauges()["boucle_window_rows", "labelled"] == len(rows(stack, "labelled")), "the exporter")
-    given = pd.read_csv(stack.home.prod_data).tail(500)
+    assert len(rows(stack, "labelled")) == WINDOW
+    wait_for(lambda: stack.gauges()["boucle_window_rows", "labelled"] == WINDOW, "the exporter")
+    given = pd.read_csv(stack.home.prod_data).tail(WINDOW)
     truth, predicted = given["target"], given["prediction"]
     again = {
         "accuracy": accuracy_score(truth, predicted),
@@ -179,3 +183,30 @@ def test_each_distance_can_be_computed_again_from_the_rows(stack):
     assert gauges["boucle_drifted_columns_ratio", ""] == latest["share"] == pytest.approx(share)
     assert stack.query("max(boucle_drifted_columns_ratio)") == [pytest.approx(share)]
     wait_for(lambda: stack.reported() == pytest.approx(share), "the newest report")
+    assert stack.page.locator(".st-key-vital_2").filter(has_text=f"{share:.0%}").count()
+
+
+def test_what_needs_no_label_or_tells_of_labels_can_be_computed_again_from_the_rows(stack):
+    served, labelled, held_out = (rows(stack, name) for name in ("served", "labelled", "held_out"))
+    is_right = held_out["boucle.prediction"] == held_out["boucle.target"]
+    calibration = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(
+        held_out["boucle.confidence"], is_right
+    )
+    moves = {
+        name: drift.move(rows(stack, "reference")[f"boucle.{name}"].tolist(), now[f"boucle.{name}"].tolist(), SEED)
+        for name, now in (("prediction", served), ("target", labelled))
+    }
+
+    gauges = stack.gauges()
+
+    for label, share in served["boucle.prediction"].value_counts(normalize=True).items():
+        assert gauges["boucle_prediction_ratio", label] == pytest.approx(share)
+    for quantile in (0.5, 0.95):
+        delay = labelled["boucle.delay_seconds"].quantile(quantile)
+        assert gauges["boucle_label_delay_seconds", f"{quantile:g}"] == pytest.approx(delay)
+    assert gauges["boucle_label_coverage_ratio", ""] == pytest.approx(served["boucle.target"].notna().mean())
+    estimated = calibration.predict(served["boucle.confidence"]).mean()
+    assert gauges["boucle_model_estimated_accuracy", ""] == pytest.approx(estimated)
+    for name, move in moves.items():
+        assert gauges[f"boucle_{name}_drift_size", ""] == pytest.approx(move.size)
+        assert gauges[f"boucle_{name}_drifted", ""] == move.drifted(0.25)
