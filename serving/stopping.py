@@ -9,7 +9,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 GRACE_SECONDS = 0.5
-FIRST_REQUEST_SECONDS = 5.0  # since it connected; a browser connects ahead of requests that may never come
+# Since it connected. A browser connects ahead of requests that may never come, and honcho kills after five seconds.
+FIRST_REQUEST_SECONDS = 3.0
 IP_MINTTL, HIGHEST_TTL = 21, 255  # of Linux; Python's socket module does not name the option
 
 

@@ -58,7 +58,7 @@ def test_who_has_just_connected_may_ask_long_after_the_stop_began(home, told):
             running.send_signal(signal.SIGTERM)
             time.sleep(1.2)  # the listening sockets are closed, and idle connections about to be
             client.sendall(request[:first])
-            time.sleep(1.2)  # as if the client's machine had stood still
+            time.sleep(0.8)  # as if the client's machine had stood still
             client.sendall(request[first:])
             answer = client.makefile("rb").read()
 
