@@ -14,10 +14,11 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from boucle.artifacts import Artifacts
 from boucle.config import Places, load_project
 from boucle.store import open_store
-from serving import hot, hot_feedback, metrics, openapi, problems
+from serving import hot, hot_batch, hot_feedback, metrics, openapi, problems
 from serving.committer import Committer
 from serving.finder import Finder
 from serving.hot import HotApp, HotPath
+from serving.hot_batch import HotBatch
 from serving.hot_feedback import HotFeedback
 from serving.journal import Journal
 from serving.live import LiveModel
@@ -83,6 +84,7 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
     limit = project.limits.body_bytes
     app.hot = {
         hot.PATH: HotPath(app, live, tally, limit),
+        hot_batch.PATH: HotBatch(app, live, journal, limit),
         hot_feedback.PATH: HotFeedback(app, live, finder, committer, limit),
     }
     return app

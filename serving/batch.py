@@ -3,18 +3,20 @@
 from codecs import BOM_UTF8, getincrementaldecoder
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import islice, repeat
+from itertools import islice, repeat, starmap
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from time import perf_counter
 from typing import IO, Any
 
 import msgspec
+import numpy as np
 from uuid_utils import uuid7
 
 from boucle.contract import Label, show
 from boucle.errors import InvalidRecord
 from boucle.rows import Chunk, Values
+from serving import metrics
 from serving.bodies import parse_json, wrong_body
 from serving.csv_rows import csv_chunks
 from serving.predictor import CHUNK_ROWS, UNREADABLE, Predictor
@@ -32,12 +34,13 @@ class RowAnswer(msgspec.Struct, gc=False):
     row: int
     prediction_id: str
     prediction: Label
-    probabilities: dict[str, float]
+    probabilities: Any
     model_version: str
     warnings: list[str]
 
 
 NO_WARNINGS: list[str] = []
+NOTHING = np.empty((0, 1))
 encode_lines = msgspec.json.Encoder().encode_lines
 
 
@@ -113,21 +116,22 @@ def chunks(file: IO[bytes], media_type: str, predictor: Predictor, most_json_byt
     raise UnsupportedBody(f"Content-Type {show(media_type)} is not read here; send {', '.join(MEDIA_TYPES)}")
 
 
-def answer(predictor: Predictor, chunk: Chunk, first_row: int) -> tuple[bytes, int, float]:
-    """A line of JSON for every row; how many were predicted, and how long embedding and model took for one."""
+def answer(predictor: Predictor, chunk: Chunk, first_row: int) -> bytes:
+    """A line of JSON for every row: its prediction, which is logged and counted, or its mistakes."""
     positions = [position for position, row in enumerate(chunk.rows) if not isinstance(row, InvalidRecord)]
     good: list[Any] = [chunk.rows[position] for position in positions]
     started = perf_counter()
-    outputs = predictor.outputs(good, chunk.encoded) if good else []
+    scored = predictor.scored(good, chunk.encoded) if good else NOTHING
     seconds = (perf_counter() - started) / (len(good) or 1)
-    identifiers, labels = [str(uuid7()) for _ in good], list(map(predictor.decode, outputs))
+    identifiers, labels = [str(uuid7()) for _ in good], predictor.decode_many(scored)
+    outputs = scored.tolist()
     predictor.log_many(list(zip(identifiers, repeat(seconds), good, labels, outputs)))
     answers = map(  # a loop in Python takes twice as long
         RowAnswer,
         map(first_row.__add__, positions),
         identifiers,
         labels,
-        map(predictor.probabilities, outputs),
+        starmap(predictor.probabilities, outputs),
         repeat(predictor.name),
         map(chunk.warnings.get, positions, repeat(NO_WARNINGS)),
     )
@@ -135,7 +139,10 @@ def answer(predictor: Predictor, chunk: Chunk, first_row: int) -> tuple[bytes, i
         _refusal(row, number) if isinstance(row, InvalidRecord) else next(answers)
         for number, row in enumerate(chunk.rows, first_row)
     ]
-    return encode_lines(lines), len(good), seconds
+    if good:
+        metrics.PREDICTION_SECONDS.labels(predictor.name).observe(seconds)
+        metrics.PREDICTIONS.labels(predictor.name).inc(len(good))
+    return encode_lines(lines)
 
 
 def _refusal(error: InvalidRecord, row: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ the route in `serving.routes.predict`, which explains it; both answer with `serv
 `HotPath.answer` even before uvicorn makes a task of the request: see `serving.hot_protocol`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
 
 from fastapi import FastAPI
@@ -39,7 +39,7 @@ class HotPath:
             self.answer(scope["headers"], message.get("body", b"")) if is_simple(message, self._body_bytes) else None
         )
         if answered is None:
-            await hand_on(self._app, scope, message, receive, send)
+            await hand_on(self._app, scope, [message], receive, send)
             return
         identifier, body = answered
         length = (b"content-length", b"%d" % len(body))
@@ -75,12 +75,12 @@ class HotApp(FastAPI):
         await (hot or super().__call__)(scope, receive, send)
 
 
-async def hand_on(app: FastAPI, scope: Scope, first: Message, receive: Receive, send: Send) -> None:
-    """Let the documented route answer, to which nothing of the request is missing."""
-    messages = [first]
+async def hand_on(app: FastAPI, scope: Scope, taken: Sequence[Message], receive: Receive, send: Send) -> None:
+    """Let the documented route answer, to which nothing of the request is missing: not what was ``taken`` either."""
+    messages = iter(taken)
 
     async def from_the_start() -> Message:
-        return messages.pop() if messages else await receive()
+        return next(messages, None) or await receive()
 
     await FastAPI.__call__(app, scope, from_the_start, send)
 

@@ -66,13 +66,13 @@ class HotFeedback:
         predictor = self._live.predictor
         asked = _read(scope, message, predictor) if predictor and is_simple(message, self._body_bytes) else None
         if predictor is None or asked is None:
-            await hand_on(self._app, scope, message, receive, send)
+            await hand_on(self._app, scope, [message], receive, send)
             return
         try:
             with metrics.IN_FLIGHT.track_inprogress():
                 receipt = await self._store(asked, predictor)
         except Exception as failure:  # the route's handlers have an answer to every one
-            await hand_on(self._app, {**scope, "failure": failure}, message, receive, send)
+            await hand_on(self._app, {**scope, "failure": failure}, [message], receive, send)
             return
         body = written(receipt)
         length = (b"content-length", b"%d" % len(body))

@@ -10,10 +10,13 @@ import asyncio
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
+from serving import hot_batch
+from serving.batch import AT_ONCE_BYTES
 from serving.hot import PATH, HotApp, HotPath
 from serving.stopping import PatientProtocol
 
 URL = PATH.encode()
+WHOLE = {URL: HIGH_WATER_LIMIT, hot_batch.PATH.encode(): AT_ONCE_BYTES}  # bytes that are waited for
 HEAD = b"HTTP/1.1 200 OK\r\n%bcontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n%b"
 
 
@@ -21,7 +24,8 @@ class HotProtocol(PatientProtocol):
     """One connection."""
 
     _hot: HotPath | None = None
-    _body: bytes | None = None  # of a request that uvicorn does not know of
+    _parts: list[bytes] | None = None  # the body of a request that uvicorn does not know of
+    _room = 0  # bytes that it may still have
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin with a connection."""
@@ -32,8 +36,9 @@ class HotProtocol(PatientProtocol):
 
     def on_headers_complete(self) -> None:
         """Wait for the body, or begin to answer."""
+        most = WHOLE.get(self.url, 0)
         is_hot = (
-            self.url == URL
+            most
             and self._hot is not None
             and self.parser.get_method() == b"POST"
             and not self.expect_100_continue
@@ -41,24 +46,25 @@ class HotProtocol(PatientProtocol):
             and (self.cycle is None or self.cycle.response_complete)  # else it has to wait for another one's answer
         )
         if is_hot:
-            self._body = b""
+            self._parts, self._room = [], most
         else:
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
-        if self._body is None:
+        if self._parts is None:
             super().on_body(body)
             return
-        self._body = self._body + body if self._body else body
-        if len(self._body) > HIGH_WATER_LIMIT:  # uvicorn would read no more until the task asks for it
+        self._parts.append(body)
+        self._room -= len(body)
+        if self._room < 0:  # uvicorn reads no more than it has been asked for
             self._tell_uvicorn()
 
     def on_message_complete(self) -> None:
         """Answer, if nothing is unusual."""
-        answered = None if self._body is None else self._answered(self._body)
+        answered = None if self._parts is None or self.url != URL else self._answered(b"".join(self._parts))
         if answered is not None:
-            self._body = None
+            self._parts = None
             self._send(*answered)
             return
         self._tell_uvicorn()
@@ -88,7 +94,7 @@ class HotProtocol(PatientProtocol):
 
     def _tell_uvicorn(self) -> None:
         """What it was not told of the request under way, if there is one."""
-        if self._body is not None:
-            body, self._body = self._body, None
+        if self._parts is not None:
+            parts, self._parts = self._parts, None
             super().on_headers_complete()
-            super().on_body(body)
+            super().on_body(b"".join(parts))

@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic import create_model as create_pydantic_model
 
+from boucle.arrays import FloatArray
 from boucle.errors import FieldError, InvalidRecord
 
 Label = StrictBool | StrictInt | StrictFloat | StrictStr
@@ -110,6 +111,10 @@ class Classes(BaseModel, frozen=True):
         """The most probable class of one row of a model's outputs."""
         return self.classes[output.index(max(output))]
 
+    def decode_many(self, outputs: FloatArray) -> list[Label]:
+        """As `decode`, of each row."""
+        return [self.classes[position] for position in outputs.argmax(axis=1).tolist()]
+
     def may_become_class(self, value: object) -> bool:
         """Whether ``value`` is no class but of the classes' own type: true labels can be of a class not seen yet."""
         is_known = any(type(label) is type(value) and label == value for label in self.classes)
@@ -170,6 +175,11 @@ class Quantity(BaseModel, frozen=True):
     def decode(self, output: Sequence[float]) -> Label:
         """The quantity that one row of a model's outputs holds."""
         return float(output[0])
+
+    def decode_many(self, outputs: FloatArray) -> list[Label]:
+        """As `decode`, of each row."""
+        quantities: list[Label] = outputs[:, 0].tolist()
+        return quantities
 
     def may_become_class(self, _: object) -> bool:
         return False

@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from boucle.errors import BoucleError
 from boucle.rows import Chunk
-from serving import batch, metrics
+from serving import batch
 from serving.bodies import wrong_body
 from serving.parts import UsedParts
 from serving.predictor import Predictor, encode
@@ -40,6 +40,7 @@ async def predict(request: Request, parts: UsedParts) -> Response:
 )
 async def predict_batch(request: Request, parts: UsedParts) -> StreamingResponse:
     """Predict many data: a JSON array, NDJSON, or CSV with a header line. One version answers them all."""
+    # Right JSON arrays that are not too long are answered by `serving.hot_batch`, before they come here.
     predictor = parts.live.current
     media_type = request.headers.get("content-type", batch.JSON).split(";")[0].strip().lower()
     limit = parts.project.limits.body_bytes
@@ -69,8 +70,4 @@ async def predict_batch(request: Request, parts: UsedParts) -> StreamingResponse
 
 def _answer(predictor: Predictor, chunk: Chunk, row: int, chunks: Iterator[Chunk]) -> tuple[bytes, Chunk | None]:
     """The answers to a chunk, and the next one."""
-    content, predicted, seconds = batch.answer(predictor, chunk, row)
-    if predicted:
-        metrics.PREDICTION_SECONDS.labels(predictor.name).observe(seconds)
-        metrics.PREDICTIONS.labels(predictor.name).inc(predicted)
-    return content, next(chunks, None)
+    return batch.answer(predictor, chunk, row), next(chunks, None)

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import pytest
 import uvicorn
 
-from serving import hot
+from serving import hot, hot_batch
 from serving.api import create_app
+from serving.batch import AT_ONCE_BYTES
 from serving.settings import Settings
 from tests.support import free_port, wait_for
 
@@ -161,6 +162,30 @@ def test_a_body_that_uvicorn_does_not_read_at_once_is_answered_too(connection, t
 
     assert connection.answer()[0] == 200
     assert tasks == ["/predict"]
+
+
+@pytest.mark.parametrize("blanks", [0, 300_000, 3_000_000])
+def test_a_batch_reaches_the_application_in_one_piece_if_it_is_not_too_long(connection, body, monkeypatch, blanks):
+    pieces, ask = [], hot_batch.HotBatch.__call__
+
+    async def note(self, scope, receive, send):
+        async def received():
+            pieces.append(await receive())
+            return pieces[-1]
+
+        await ask(self, scope, received, send)
+
+    monkeypatch.setattr(hot_batch.HotBatch, "__call__", note)
+    connection.send(request(b"[" + body + b" " * blanks + b"]", path="/predict/batch"))
+
+    status, headers, content = connection.answer()
+
+    assert status == 200
+    is_short = blanks < AT_ONCE_BYTES
+    assert (len(pieces) == 1) == is_short
+    assert ("content-length" in headers) == is_short
+    if is_short:
+        assert json.loads(content)["row"] == 1
 
 
 def test_who_asks_whether_to_continue_is_told(connection, body):

@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
+import orjson
 
 from boucle.contract import Cell, Label, Record
 
@@ -24,7 +25,6 @@ PredictionRow = tuple[str, float, Sequence[Cell], Label, Sequence[float]]
 WrittenRow = tuple[str, bytes]  # prediction_id, the row as JSON
 Identified = TypeVar("Identified", WrittenRow, PredictionRow)
 
-_encode = msgspec.json.Encoder().encode
 _decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode = msgspec.json.Decoder().decode
 _identifier = itemgetter(0)
@@ -74,7 +74,7 @@ class PredictionChunk:
 
 def write(row: PredictionRow) -> WrittenRow:
     """The row as a chunk holds it, behind its identifier."""
-    return row[0], _encode(row)
+    return row[0], orjson.dumps(row)
 
 
 def pack(source: PredictionSource, rows: Sequence[WrittenRow]) -> Iterator[PredictionChunk]:
@@ -86,7 +86,7 @@ def pack(source: PredictionSource, rows: Sequence[WrittenRow]) -> Iterator[Predi
 def pack_unwritten(source: PredictionSource, rows: Sequence[PredictionRow]) -> Iterator[PredictionChunk]:
     """As `pack`, of many rows that are there at once: written together they cost less."""
     for part in _parts(rows):
-        yield _chunk(source, part, _encode(part))
+        yield _chunk(source, part, orjson.dumps(part))
 
 
 def _parts(rows: Sequence[Identified]) -> Iterator[Sequence[Identified]]:
