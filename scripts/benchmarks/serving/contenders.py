@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scripts.benchmarks.serving.environments import NotInstalled, install
@@ -12,6 +12,7 @@ from scripts.benchmarks.serving.material import THREADS, Material, serving
 from scripts.benchmarks.serving.server import Launch, Request
 from tests.support import free_port
 
+NAIVE = "naive FastAPI + pipeline.predict"
 SERVERS = Path(__file__).with_name("servers")
 QUIET = {"BENTOML_DO_NOT_TRACK": "True", "RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}
 RAY_START = {"RAY_raylet_start_wait_time_s": "60"}
@@ -19,13 +20,17 @@ RAY_START = {"RAY_raylet_start_wait_time_s": "60"}
 
 @dataclass(frozen=True)
 class Contender:
-    """One server: how it is started with a model and a number of workers, and what it is asked."""
+    """One server: how it is started with a model and a number of workers, and what it is asked.
+
+    ``feedback`` starts it with a route for feedback, which keeps its files in a folder; for whom a scenario asks that.
+    """
 
     name: str
     title: str
     path: str
     body: str
     launch: Callable[[Material, str, int], Launch]
+    feedback: Callable[[Material, Path], Launch] | None = None
 
     def request(self, material: Material) -> Request:
         """One row."""
@@ -37,7 +42,7 @@ def all_contenders(environments: Path) -> dict[str, Contender]:
     launcher = _Launcher(environments)
     several = [
         Contender("boucle", "Boucle, everything on", "/predict", "named.json", _boucle),
-        Contender("naive", "naive FastAPI + pipeline.predict", "/predict", "named.json", launcher.naive),
+        Contender("naive", NAIVE, "/predict", "named.json", launcher.naive, launcher.naive_feedback),
         Contender("noop", "bare ASGI no-op, the limit", "/predict", "named.json", launcher.noop),
     ]
     several += [
@@ -72,6 +77,10 @@ class _Launcher:
 
     def naive(self, material: Material, model: str, workers: int) -> Launch:
         return self._uvicorn("naive", material, model, workers)
+
+    def naive_feedback(self, material: Material, folder: Path) -> Launch:
+        launch = self._uvicorn("naive_feedback", material, "linear", 1)
+        return replace(launch, environment={**launch.environment, "BENCH_DATA": str(folder)})
 
     def noop(self, material: Material, model: str, workers: int) -> Launch:
         return self._uvicorn("noop", material, model, workers)

@@ -26,7 +26,7 @@ def install(name: str, folder: Path) -> Path:
     if not done.exists() or done.read_text() != wanted:
         shutil.rmtree(home, ignore_errors=True)
         _uv("venv", "--python", sys.executable, str(home))
-        _uv("pip", "install", "--python", str(home), "--requirements", str(requirements))
+        _uv("pip", "install", "--compile-bytecode", "--python", str(home), "--requirements", str(requirements))
         done.write_text(wanted)
     return home / "bin"
 

@@ -81,7 +81,9 @@ class Material:
         for model in models:
             algorithm, estimator = MODELS[model]
             joblib.dump(estimator().fit(self._rows, self._classes), self.pipeline(model))
-            Home(self.folder / model).write(PROJECT.format(algorithm=algorithm)).train()
+            home = Home(self.folder / model).write(PROJECT.format(algorithm=algorithm))
+            home.train()
+            home.store.close()  # its tables are made once in a project's life, not at each start
         row, many = self._rows[0].tolist(), self._rows[np.arange(MANY) % len(self._rows)].tolist()
         named = dict(zip(self.columns, row, strict=True))
         self._write("named.json", named)

@@ -1,28 +1,36 @@
 """Every scenario of the benchmark; each takes the lab and leaves its measurements there."""
 
 import sqlite3
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import requests
 
+from boucle.monitoring.observer import Observer
+from boucle.monitoring.reports import last_report, request_report, wait_for_report
 from scripts.benchmarks import loop, retraining
-from scripts.benchmarks.serving import load, machine, material, steady, upload
+from scripts.benchmarks.serving import load, machine, material, steady, swapping, upload
 from scripts.benchmarks.serving.contenders import PEERS
-from scripts.benchmarks.serving.lab import Lab, place
-from scripts.benchmarks.serving.server import Request, Server, ServerFailed, running
+from scripts.benchmarks.serving.goals import SLOW
+from scripts.benchmarks.serving.lab import Lab, Start, place
+from scripts.benchmarks.serving.measurements import Figures, Measurement
+from scripts.benchmarks.serving.server import Launch, Request, Server, ServerFailed, running
+from scripts.benchmarks.serving.slow_disk import on_slow_disk
 from tests import postgresql
-from tests.support import Home
+from tests.support import ROOT, Home, free_port, process, wait_for
 
 CONNECTIONS = (8, 64)
 ALWAYS = ["boucle", "naive", "noop"]
+Prepared = Callable[[Lab, Launch], Launch]
 UPLOAD_SECONDS = 300.0
+REPORT_SECONDS = 120.0
 STEADY_RATE = 200
-SWAPS_EVERY_SECONDS = 0.5
 
 
 def single(lab: Lab) -> None:
@@ -43,6 +51,16 @@ def _single(lab: Lab, warm: tuple[Server, Request], name: str, model: str, numbe
         lab.record(place("memory", name, model, number), asdict(server.memory()), 0.0)
         many = Request("/predict/batch", lab.material.file("named-many.json"))
         lab.saturate(place("rows", name, "1,000 rows", number), server, many, 1, lab.cores.load)
+        if name == "boucle":
+            _nothing_dropped(server)
+
+
+def _nothing_dropped(server: Server) -> None:
+    """A log that drops rows is fast."""
+    exposition = requests.get(f"{server.launch.url}/metrics", timeout=30).text
+    dropped = float(exposition.partition("\nboucle_prediction_log_dropped_total ")[2].split()[0])
+    if dropped:
+        raise ServerFailed(f"{dropped:,.0f} predictions are missing in the log")
 
 
 def peers(lab: Lab) -> None:
@@ -66,15 +84,23 @@ def peers(lab: Lab) -> None:
 
 
 def cold(lab: Lab) -> None:
-    """From the start of the process to the first answer, on all cores."""
+    """From the start of the process to the first answer, on all cores; bytecode is there."""
+    for name in lab.contenders:
+        with lab.attempt("cold start", name):
+            _start(lab, name)
     for number in lab.rounds:
         for name in lab.take_turns(list(lab.contenders), number):
-            contender = lab.contenders[name]
             with lab.attempt("cold start", name):
-                request, launch = contender.request(lab.material), contender.launch(lab.material, "linear", 1)
-                machine.settle(lab.effort.patience_seconds)
-                with lab.serving(launch, request, None) as (_, start):
-                    lab.record(place("cold start", name, "linear", number), {"seconds": start.seconds}, start.others)
+                start = _start(lab, name)
+                lab.record(place("cold start", name, "linear", number), {"seconds": start.seconds}, start.others)
+
+
+def _start(lab: Lab, name: str) -> Start:
+    contender = lab.contenders[name]
+    request, launch = contender.request(lab.material), contender.launch(lab.material, "linear", 1)
+    machine.settle(lab.effort.patience_seconds)
+    with lab.serving(launch, request, None) as (_, start):
+        return start
 
 
 def workers(lab: Lab) -> None:
@@ -145,8 +171,10 @@ def _disturb(lab: Lab, home: Home, number: int) -> None:
             lab.measure(where, lambda: steady.ask(url, request, STEADY_RATE, 2 * lab.effort.seconds), server)
 
         measure("quiet")
-        with _swapping(server):
+        with _swapping(str(home.artifacts.root)):
             measure("swapping")
+        with _swapping(url):
+            measure("swapping by the API")
         run = requests.post(f"{url}/retrain", timeout=30).json()
         _wait(lambda: _state(url) == "running", "the training run to start")
         measure("training")
@@ -155,58 +183,76 @@ def _disturb(lab: Lab, home: Home, number: int) -> None:
 
 
 @contextmanager
-def _swapping(server: Server) -> Iterator[None]:
+def _swapping(where: str) -> Iterator[None]:
     """Promote one version, then the other, and so on while the block runs."""
-    over, refused = threading.Event(), []
-
-    def swap() -> None:
-        number = 0
-        while not over.wait(SWAPS_EVERY_SECONDS):
-            number += 1
-            body = b'{"reason": "for the benchmark", "actor": "benchmark"}'
-            status, said = server.post(f"/models/v{1 + number % 2}/promote", body)
-            if status != 200:
-                refused.append(said)
-
-    thread = threading.Thread(target=swap)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-    if refused:
-        raise ServerFailed(f"{len(refused)} promotions were refused: {refused[0]}")
+    command = [sys.executable, "-m", swapping.__name__, where]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  # no shell
+        try:
+            yield
+            if process.poll() is not None:
+                raise ServerFailed(process.communicate()[1])
+        finally:
+            process.terminate()
 
 
 def feedback(lab: Lab) -> None:
-    """Feedback that is durable before it is answered, against a row that SQLite syncs alone."""
+    """Feedback that is durable before it is answered, against a server, and a mere loop, that sync each row alone."""
     for number in lab.rounds:
         _sync_row_by_row(lab, number)
-        with lab.attempt("feedback", "boucle"):
-            _give(lab, lab.material.home("linear"), "SQLite", number)
+        for case, prepared in (("SQLite", _as_it_is), (SLOW, _slow)):
+            for name, give in (("naive", _give_naive), ("boucle", _give_sqlite)):
+                with lab.attempt("feedback", name):
+                    give(lab, case, number, prepared)
     if postgresql.installed() is None:
         return
     with lab.attempt("feedback", "boucle"), postgresql.running() as server:
         for number in lab.rounds:
             with server.database() as url:
-                _give(lab, lab.material.home("linear", url), "PostgreSQL", number)
+                home = lab.material.home("linear", url)
+                _give(lab, home, material.serving(home), place("feedback", "boucle", "PostgreSQL", number))
 
 
-def _give(lab: Lab, home: Home, case: str, number: int) -> None:
+def _as_it_is(_: Lab, launch: Launch) -> Launch:
+    return launch
+
+
+def _slow(lab: Lab, launch: Launch) -> Launch:
+    return on_slow_disk(launch, lab.material.folder)
+
+
+def _give_naive(lab: Lab, case: str, number: int, prepared: Prepared) -> None:
+    naive = lab.contenders.get("naive")
+    if naive is None or naive.feedback is None:
+        return
+    folder = lab.material.file(f"naive, {case}, {number}")
+    folder.mkdir()
+    launch = prepared(lab, naive.feedback(lab.material, folder))
+    _give_at_once(lab, launch, place("feedback", "naive", case, number))
+
+
+def _give_sqlite(lab: Lab, case: str, number: int, prepared: Prepared) -> None:
+    home = lab.material.home("linear")
+    _give(lab, home, prepared(lab, material.serving(home)), place("feedback", "boucle", case, number))
+
+
+def _give(lab: Lab, home: Home, launch: Launch, where: Measurement) -> None:
+    acknowledged = _give_at_once(lab, launch, where)["requests"]
+    with home.prod_data.open("rb") as file:
+        written = sum(1 for _ in file) - 1
+    if written < acknowledged:
+        raise ServerFailed(f"{acknowledged:,} were acknowledged, {written:,} are in prod_data.csv")
+
+
+def _give_at_once(lab: Lab, launch: Launch, where: Measurement) -> Figures:
     request = Request("/feedback", lab.material.file("feedback.json"))
     predict = Request("/predict", lab.material.file("named.json"))
-    with lab.serving(material.serving(home), predict, lab.cores.server) as (server, _):
+    with lab.serving(launch, predict, lab.cores.server) as (server, _):
         load.saturate(server.launch.url, request, 8, 1, lab.cores.load)
-        figures = lab.saturate(place("feedback", "boucle", case, number), server, request, 64, lab.cores.load)
-        with home.prod_data.open("rb") as file:
-            written = sum(1 for _ in file) - 1
-        if written < figures["requests"]:
-            raise ServerFailed(f"{figures['requests']:,} were acknowledged, {written:,} are in prod_data.csv")
+        return lab.saturate(where, server, request, 64, lab.cores.load)
 
 
 def _sync_row_by_row(lab: Lab, number: int) -> None:
-    """The yardstick: one commit, and one fsync, a row. In WAL, where a commit takes no second one."""
+    """What the disk allows: one commit, and one fsync, a row; no HTTP. In WAL, where a commit takes no second one."""
     body = lab.material.file("feedback.json").read_text()
     path = lab.material.file(f"row-by-row-{number}.db")
     machine.settle(lab.effort.patience_seconds)
@@ -228,7 +274,7 @@ def _commit_rows(path: Path, body: str, seconds: float) -> tuple[int, float]:
 
 
 def history(lab: Lab) -> None:
-    """Predictions and feedback, on a short history of feedback and on a long one."""
+    """Predictions, feedback and reports, on a short history of feedback and on a long one."""
     homes = {}
     for rows in lab.effort.history:
         lab.say(f"growing a history of {rows:,} rows")
@@ -238,6 +284,7 @@ def history(lab: Lab) -> None:
         for rows in lab.effort.history[:: -1 if number % 2 else 1]:
             with lab.attempt("history", "boucle"):
                 _remember(lab, homes[rows], rows, number)
+                _report(lab, homes[rows], rows, number)
 
 
 def _remember(lab: Lab, home: Home, rows: int, number: int) -> None:
@@ -250,6 +297,20 @@ def _remember(lab: Lab, home: Home, rows: int, number: int) -> None:
             load.saturate(server.launch.url, request, 8, 1, lab.cores.load)
             where = place("history", "boucle", f"{what}, {rows:,} rows", number)
             lab.saturate(where, server, request, 8, lab.cores.load)
+
+
+def _report(lab: Lab, home: Home, rows: int, number: int) -> None:
+    """A report that somebody asks for, on what the exporter has just seen; the first one imports Evidently."""
+    data = home.places.data
+    Observer(home.project, data, home.artifacts, home.store).look(datetime.now(UTC))
+    settings = {"REPORTING_PORT": str(free_port()), "BOUCLE_REPORTING_INTERVAL_SECONDS": "1"}
+    with process(["-m", "reporting.project"], home.environment(**settings), lab.logs / "reporting.log"):
+        wait_for(lambda: last_report(data), "the first report", REPORT_SECONDS)
+        with machine.watched() as others:
+            started = time.perf_counter()
+            wait_for_report(data, request_report(data), REPORT_SECONDS)
+            seconds = {"seconds": time.perf_counter() - started}
+    lab.record(place("history", "boucle", f"report, {rows:,} rows", number), seconds, others.share)
 
 
 SCENARIOS: dict[str, Callable[[Lab], None]] = {
