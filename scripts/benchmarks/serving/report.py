@@ -134,6 +134,7 @@ def _others(run: Run) -> str:
         "disturbance": ("200 requests a second, nothing pinned", ("per_second", "cpu_microseconds", "p50", "p99")),
         "feedback": ("Durable feedback, 64 connections", ("per_second", "cpu_microseconds", "p50", "p99")),
         "history": ("A growing history, 8 connections", ("per_second", "cpu_microseconds", "p50", "p99")),
+        "report": ("A report, with a history", ("seconds",)),
         "start": ("From start to first answer, with a history", ("seconds",)),
         "cold start": ("From start to first answer", ("seconds",)),
         "memory": ("Memory after the load", ("worker_rss", "worker_pss", "all_rss", "all_pss")),

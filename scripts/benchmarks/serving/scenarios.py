@@ -310,7 +310,7 @@ def _report(lab: Lab, home: Home, rows: int, number: int) -> None:
             started = time.perf_counter()
             wait_for_report(data, request_report(data), REPORT_SECONDS)
             seconds = {"seconds": time.perf_counter() - started}
-    lab.record(place("history", "boucle", f"report, {rows:,} rows", number), seconds, others.share)
+    lab.record(place("report", "boucle", f"{rows:,} rows of feedback", number), seconds, others.share)
 
 
 SCENARIOS: dict[str, Callable[[Lab], None]] = {
