@@ -7,6 +7,7 @@ from fastapi.testclient import TestClient
 
 from serving import batch, hot_batch
 from serving.api import create_app
+from serving.predictor import _probabilities, encode
 from serving.settings import Settings
 from tests.support import wait_for
 
@@ -134,3 +135,12 @@ def test_before_the_first_model_the_documented_route_says_so(tmp_path, home, row
 
     assert answer.status_code == 503
     assert handed_on == ["/predict/batch"]
+
+
+@pytest.mark.parametrize("names", [("no", "yes"), ('say "no"', "a\nb"), ("1", "1"), ()])
+def test_probabilities_are_shown_by_class_whatever_its_name(names):
+    outputs = (0.25, 0.75)
+
+    shown = encode(_probabilities(names)(*outputs))
+
+    assert json.loads(shown) == dict(zip(names, outputs, strict=False))
