@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from operator import itemgetter
 from time import perf_counter
 from types import GenericAlias
@@ -52,7 +53,7 @@ class Predictor:
         target = version.contract.target
         self.classes = [label_name(label) for label in target.classes] if isinstance(target, Classes) else []
         self.source = PredictionSource(self.name, "champion", version.contract.names, tuple(self.classes))
-        self.reader = Reader(version.contract)
+        self.reader = _reader(version.contract)
         self.read = self.reader.read
         self._row = version.scorer.row
         self.decode = target.decode
@@ -161,6 +162,11 @@ class Reader:
         }
         order = [fields[name] for name in columns or self._contract.names]
         return msgspec.defstruct("Datum", order, forbid_unknown_fields=True, array_like=columns is not None, gc=False)
+
+
+@lru_cache(maxsize=4)  # to make its classes is a sixth of a swap, and most versions of a project share them
+def _reader(contract: Contract) -> Reader:
+    return Reader(contract)
 
 
 def _probabilities(classes: Sequence[str]) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,14 +121,16 @@ class PickledScorer:
 
 @dataclass(frozen=True)
 class ServedVersion(_Version):
-    """One version as serving uses it: scikit-learn is not imported if the version was compiled.
-
-    ``background`` is empty when the version was made before there was one.
-    """
+    """One version as serving uses it: scikit-learn is not imported if the version was compiled."""
 
     embedding: "Embedding | CompiledEmbedding"
     scorer: Scorer | PickledScorer
-    background: Rows = ()
+    background_file: bytes | None = None
+
+    @cached_property
+    def background(self) -> Rows:
+        """Reference rows to explain answers against; none when the version was made before they were kept."""
+        return background.read(self.background_file) if self.background_file else ()
 
 
 class Artifacts:
@@ -323,16 +326,16 @@ class Artifacts:
 
     def _load_served(self, manifest: Manifest) -> ServedVersion:
         contents = self._verified(manifest)
-        rows = background.read(contents[background.FILE]) if background.FILE in contents else ()
-        if scorer.FILE not in contents:
+        rows, name = contents.get(background.FILE), scorer.FILE if scorer.FILE in contents else scorer.EARLIER_FILE
+        if name not in contents:
             version = self._load(manifest)
             return ServedVersion(manifest, version.embedding, PickledScorer(version), rows)
         try:
-            arrays = scorer.read(contents[scorer.FILE])
+            arrays = scorer.read(contents[name])
             embedding = CompiledEmbedding(manifest.preparation_id, manifest.contract, arrays)
             return ServedVersion(manifest, embedding, Scorer(manifest.contract, arrays), rows)
-        except Exception as error:  # NumPy, zip and ONNX Runtime have one of their own for every way to be wrong
-            path = self.root / manifest.version / scorer.FILE
+        except Exception as error:  # NumPy, msgspec and ONNX Runtime have one of their own for every way to be wrong
+            path = self.root / manifest.version / name
             raise CorruptArtifact(f"{path}: is no scorer of this version of Boucle ({error!r})") from error
 
     def _load(self, manifest: Manifest) -> ModelVersion:

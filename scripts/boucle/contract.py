@@ -205,6 +205,9 @@ class Contract(BaseModel):
     example: dict[str, Any]
     missing_values: tuple[str, ...] = ()
 
+    def __hash__(self) -> int:  # by its own: pydantic's would include the example, which has none
+        return hash((self.features, self.target))
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(feature.name for feature in self.features)

@@ -1,6 +1,7 @@
 """Compiled scorers against scikit-learn, on real data."""
 
 import dataclasses
+import io
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from boucle import cleaning, compiler, embedding, models
 from boucle.artifacts import PickledScorer
 from boucle.errors import CorruptArtifact
 from boucle.models import CLASSIFIERS, FINE_TUNABLE, REGRESSORS, Recipe
-from boucle.scorer import CompiledEmbedding, Scorer, dump, read
+from boucle.scorer import EARLIER_FILE, FILE, CompiledEmbedding, Scorer, dump, read
 
 
 class Data:
@@ -238,13 +239,27 @@ def test_what_is_not_a_number_is_no_agreement(cancer, diabetes):
 def test_a_scorer_of_another_version_of_boucle_is_refused_by_name(home):
     manifest = home.artifacts.manifest("v1")
     contents = {name: (home.artifacts.root / "v1" / name).read_bytes() for name in manifest.files}
-    arrays = read(contents["scorer.npz"])
+    arrays = read(contents[FILE])
     del arrays["link"]
     for content in (dump(arrays), b"PK no zip"):
-        odd = home.artifacts.publish(manifest, contents | {"scorer.npz": content}).version
+        odd = home.artifacts.publish(manifest, contents | {FILE: content}).version
 
         with pytest.raises(CorruptArtifact, match="is no scorer of this version of Boucle"):
             home.artifacts.promote(odd, "v1", "test", "test")
+
+
+def test_a_version_whose_arrays_are_a_file_of_numpy_is_served_as_before(home):
+    manifest = home.artifacts.manifest("v1")
+    contents = {name: (home.artifacts.root / "v1" / name).read_bytes() for name in manifest.files}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **read(contents.pop(FILE)))
+    earlier = home.artifacts.publish(manifest, contents | {EARLIER_FILE: buffer.getvalue()}).version
+
+    served = home.artifacts.load_served(earlier)
+
+    assert isinstance(served.scorer, Scorer)
+    row = tuple(home.preparation.test_records[0].values())
+    assert served.scorer.row(row) == home.artifacts.load_served("v1").scorer.row(row)
 
 
 def test_the_manifest_says_what_serves_and_how_well_it_agrees(home):
@@ -259,7 +274,7 @@ def test_a_version_without_compiled_scorer_is_served_by_scikit_learn(home):
     manifest = home.artifacts.manifest("v1")
     version = home.artifacts.load("v1")
     contents = {name: (home.artifacts.root / "v1" / name).read_bytes() for name in manifest.files}
-    del contents["scorer.npz"]
+    del contents[FILE]
     home.artifacts.promote(home.artifacts.publish(manifest, contents).version, "v1", "test", "test")
 
     served = home.artifacts.load_served()

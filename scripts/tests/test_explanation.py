@@ -5,6 +5,7 @@ from itertools import combinations
 from math import factorial
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -39,7 +40,7 @@ class Data:
         model = self.fit(algorithm, rows, **parameters)
         content = compiler.compile_version(self.embedding, model, self.records).content
         scorer = Scorer(self.contract, read(content)) if content else None
-        sample = background.read(background.sample(self.records, seed=0))
+        sample = background.sample(self.records, seed=0)
         manifest = SimpleNamespace(version="v1", contract=self.contract, reference_rows=len(self.rows))
         scorer = scorer or PickledScorer(ModelVersion(manifest, self.embedding, model))
         return ServedVersion(manifest, self.embedding, scorer, sample)
@@ -153,7 +154,7 @@ def test_a_linear_explanation_is_the_shapley_value_also_of_categories_and_missin
     data = request.getfixturevalue(data)
     version = data.version("ridge" if data.contract.target.n_classes is None else "logistic_regression")
     # Against the rows that it takes the means of: all of them.
-    everything = dataclasses.replace(version, background=data.rows, scorer=_Scores(version))
+    everything = dataclasses.replace(version, background_file=msgspec.json.encode(data.rows), scorer=_Scores(version))
     for number in (0, 7, 11, 170):
         found = explain(version, data.rows[number])
 
@@ -192,7 +193,9 @@ def test_sampled_contributions_are_the_enumerated_ones_within_their_standard_err
         assert found.method == "shapley"
         assert found.background == f"{min(len(data.rows), 200)} of {len(data.rows)} reference rows"
         # Against all rows, of which the background is a sample.
-        exact = enumerated(dataclasses.replace(version, background=data.rows), data.rows[number], position)
+        exact = enumerated(
+            dataclasses.replace(version, background_file=msgspec.json.encode(data.rows)), data.rows[number], position
+        )
         assert np.abs(found.contributions - exact).max() <= 3 * found.standard_error
         assert found.standard_error < 0.05 * np.ptp([version.scorer.row(values)[position] for values in data.rows])
 
@@ -247,7 +250,7 @@ def test_a_class_that_the_fit_never_saw_changes_nothing(wine):
 
 @pytest.mark.parametrize("algorithm", ["ridge", "random_forest"])
 def test_a_version_without_background_is_explained_and_says_against_what(diabetes, algorithm):
-    version = dataclasses.replace(diabetes.version(algorithm), background=())
+    version = dataclasses.replace(diabetes.version(algorithm), background_file=None)
 
     found = explain(version, diabetes.rows[3])
 

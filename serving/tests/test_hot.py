@@ -7,6 +7,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from boucle import scorer
 from boucle.contract import Boolean, Category, Classes, Contract, Number
 from boucle.errors import InvalidRecord
 from boucle.scorer import Scorer
@@ -157,7 +158,7 @@ def sample(exposition, name):
 def test_a_version_that_needs_scikit_learn_is_served_by_the_documented_route(home, handed_on):
     manifest = home.artifacts.manifest("v1")
     contents = {name: (home.artifacts.root / "v1" / name).read_bytes() for name in manifest.files}
-    del contents["scorer.npz"]
+    del contents[scorer.FILE]
     version = home.artifacts.publish(manifest, contents).version
     home.artifacts.promote(version, "v1", "test", "test")
     row = home.preparation.test_records[0]
