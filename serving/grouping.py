@@ -4,18 +4,21 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
+from time import perf_counter, sleep
 from typing import Generic, TypeVar
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
+
+PAUSE, LONGEST_PAUSE_SECONDS = 0.1, 0.005  # of the last answer's time; a database may have been away meanwhile
 
 
 class Grouped(Generic[Asked, Answer]):
     """One thread that answers, together, all who came while it answered the ones before.
 
     ``answer`` gets what was asked, ``most`` at most, in the order in which it came; it returns an answer for each, or
-    the exception that one deserves. What it raises, all of them get. Nobody waits for company: who comes alone is
-    answered alone.
+    the exception that one deserves. What it raises, all of them get. Who comes alone is answered at once; the first of
+    a crowd that was just answered waits a moment for the others, a tenth of what their answer took.
     """
 
     def __init__(self, name: str, answer: Callable[[Sequence[Asked]], Sequence[Answer | Exception]], most: int) -> None:
@@ -42,14 +45,18 @@ class Grouped(Generic[Asked, Answer]):
         return await future
 
     def _work(self) -> None:
-        is_stopped = False
+        is_stopped, crowd, pause = False, 0, 0.0
         while not is_stopped:
             taken = [self._queue.get()]
+            if 1 + self._queue.qsize() < crowd:  # else it would pay for a commit, and the others for another one
+                sleep(pause)
             taken += [self._queue.get() for _ in range(min(self._queue.qsize(), self._most - 1))]
             waiting = [one for one in taken if one is not None]
             is_stopped = len(waiting) < len(taken)
             if waiting:
+                started = perf_counter()
                 answers = self._answers([asked for asked, _ in waiting])
+                crowd, pause = len(waiting), min(PAUSE * (perf_counter() - started), LONGEST_PAUSE_SECONDS)
                 self._loop.call_soon_threadsafe(_tell, [future for _, future in waiting], answers)
 
     def _answers(self, asked: Sequence[Asked]) -> Sequence[Answer | Exception]:

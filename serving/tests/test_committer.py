@@ -11,6 +11,7 @@ from sqlalchemy.exc import DataError, OperationalError
 
 from boucle.errors import EmbeddingChanged, FeedbackConflict
 from boucle.store import Receipt
+from serving import grouping
 from serving.api import create_app
 from serving.committer import Committer
 from serving.given import Given, Truth
@@ -262,3 +263,46 @@ def test_a_group_whose_work_fails_hears_of_it_and_the_next_one_is_answered():
     assert [type(one) for one in failed] == [ValueError] * 5
     assert answers == list(range(1, 8))
     assert max(map(len, groups)) <= 3
+
+
+def test_the_first_of_a_crowd_waits_for_the_others_and_who_comes_alone_for_nobody(monkeypatch):
+    groups, pauses, crowd = [], [], threading.Barrier(2, timeout=10)
+
+    def work(asked):
+        groups.append(list(asked))
+        if asked == [0]:
+            crowd.wait()  # until the others have come
+        return asked
+
+    def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 1:
+            crowd.wait()  # the second one comes during the pause
+
+    async def scenario():
+        grouped = Grouped("test", work, most=9)
+        grouped.start()
+        asking = [asyncio.ensure_future(grouped.ask(0))]
+        while not groups:
+            await asyncio.sleep(0.001)
+        asking += [asyncio.ensure_future(grouped.ask(n)) for n in (1, 2)]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(crowd.wait)
+        await asyncio.gather(*asking)
+        again = [asyncio.ensure_future(grouped.ask(3))]
+        while not pauses:
+            await asyncio.sleep(0.001)
+        again.append(asyncio.ensure_future(grouped.ask(4)))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(crowd.wait)
+        await asyncio.gather(*again)
+        for n in (5, 6, 7):
+            await grouped.ask(n)
+        await asyncio.to_thread(grouped.stop)
+
+    monkeypatch.setattr(grouping, "sleep", pause)
+    asyncio.run(scenario())
+
+    assert groups == [[0], [1, 2], [3, 4], [5], [6], [7]]
+    assert len(pauses) == 2  # for 3, and for 5, whose company stayed away
+    assert all(0 < seconds <= grouping.LONGEST_PAUSE_SECONDS for seconds in pauses)
