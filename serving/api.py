@@ -85,7 +85,7 @@ def create_app(settings: Settings | None = None, places: Places | None = None) -
     app.hot = {
         hot.PATH: HotPath(app, live, tally, limit),
         hot_batch.PATH: HotBatch(app, live, journal, limit),
-        hot_feedback.PATH: HotFeedback(app, live, finder, committer, limit),
+        hot_feedback.PATH: HotFeedback(app, live, tally, finder, committer, limit),
     }
     return app
 

@@ -22,6 +22,7 @@ from serving.finder import Finder
 from serving.given import Given
 from serving.hot import JSON, hand_on, is_simple, request_id
 from serving.live import LiveModel
+from serving.metrics import Tally
 from serving.predictor import UNREADABLE, Predictor
 from serving.routes.feedback import LONGEST_KEY, written
 
@@ -50,14 +51,15 @@ _by_data = msgspec.json.Decoder(ByData).decode
 class HotFeedback:
     """Stores and acknowledges right feedback."""
 
-    def __init__(self, app: FastAPI, live: LiveModel, finder: Finder, committer: Committer, body_bytes: int) -> None:
+    def __init__(
+        self, app: FastAPI, live: LiveModel, tally: Tally, finder: Finder, committer: Committer, body_bytes: int
+    ) -> None:
         self._app = app
         self._body_bytes = body_bytes
         self._live = live
         self._finder = finder
         self._committer = committer
-        self._answered = metrics.REQUESTS.labels("POST", PATH, 201)
-        self._seconds = metrics.REQUEST_SECONDS.labels(PATH)
+        self._answered = tally.feedback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As an ASGI application."""
@@ -79,9 +81,7 @@ class HotFeedback:
         identifier = (b"x-request-id", request_id(scope["headers"]) or str(uuid7()).encode())
         await send({"type": "http.response.start", "status": 201, "headers": (JSON, length, identifier)})
         await send({"type": "http.response.body", "body": body})
-        metrics.FEEDBACK.inc()
-        self._answered.inc()
-        self._seconds.observe(perf_counter() - started)
+        self._answered(perf_counter() - started)
 
     async def _store(self, asked: ById | Given, predictor: Predictor) -> Receipt:
         if isinstance(asked, ById):

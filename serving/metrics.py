@@ -71,12 +71,17 @@ class Bulk:
 
 
 class Tally:
-    """The metrics of single predictions, settled a few times a second and before every scrape of this worker."""
+    """The metrics of what is answered before the framework, settled a few times a second and before every scrape.
+
+    A batch, which is rare and slow, does without.
+    """
 
     def __init__(self) -> None:
         self._requests = Bulk(REQUEST_SECONDS.labels("/predict"))
+        self._feedback = Bulk(REQUEST_SECONDS.labels("/feedback"))
         self._predictions: dict[str, Bulk] = {}
         self.request = self._requests.observe
+        self.feedback = self._feedback.observe
 
     def prediction(self, version: str, seconds: float) -> None:
         """One answer of ``version``, which took its embedding and model so long."""
@@ -90,6 +95,10 @@ class Tally:
         answered = self._requests.settle()
         if answered:
             REQUESTS.labels("POST", "/predict", 200).inc(answered)
+        acknowledged = self._feedback.settle()
+        if acknowledged:
+            REQUESTS.labels("POST", "/feedback", 201).inc(acknowledged)
+            FEEDBACK.inc(acknowledged)
         for version, bulk in list(self._predictions.items()):
             predictions = bulk.settle()
             if predictions:

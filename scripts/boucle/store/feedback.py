@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -290,7 +291,7 @@ class _Addition:
             self.lines.append(projection.row_line(item.vector, item.target, item.prediction))
             self._extent = self._extent.followed_by(self.lines[-1])
         # Labels are looked for by their text: written as ever. Nobody looks for an input.
-        known = _Known(self.last, _encode(item.input).decode(), json.dumps(item.target), item.set_aside, run_id)
+        known = _Known(self.last, _encode(item.input).decode(), _written(item.target), item.set_aside, run_id)
         self.rows.append(
             {
                 "row": known.row,
@@ -299,7 +300,7 @@ class _Addition:
                 "input": known.input,
                 "vector": np.asarray(item.vector, dtype=np.float64).tobytes(),
                 "target": known.target,
-                "prediction": json.dumps(item.prediction),
+                "prediction": _written(item.prediction),
                 "model_version": item.model_version,
                 "status": ACCEPTED if known.reason is None else SET_ASIDE,
                 "reason": known.reason,
@@ -310,8 +311,13 @@ class _Addition:
         return known
 
 
+@lru_cache(maxsize=1_000, typed=True)  # classes come again and again; typed, as True is not 1
+def _written(label: Label) -> str:
+    return json.dumps(label)
+
+
 def _conflict(known: _Known, item: Feedback) -> FeedbackConflict | None:
-    if known.target == json.dumps(item.target) and json.loads(known.input) == item.input:
+    if known.target == _written(item.target) and json.loads(known.input) == item.input:
         return None
     return FeedbackConflict(
         f"feedback {item.prediction_id} was given before, with target {known.target}; the first one stays"
