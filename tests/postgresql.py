@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,9 +35,9 @@ class PostgreSQL:
         with (self._folder / "cluster" / "postgresql.conf").open("a") as file:
             file.write(SETTINGS.format(folder=self._folder))
 
-    def start(self) -> None:
-        """Return when the server accepts connections."""
-        self._run("pg_ctl", "start", "--wait", "--silent", f"--log={self._folder / 'log'}")
+    def start(self, environment: Mapping[str, str] | None = None) -> None:
+        """Return when the server accepts connections; it has more in its ``environment`` than this process."""
+        self._run("pg_ctl", "start", "--wait", "--silent", f"--log={self._folder / 'log'}", environment=environment)
 
     def stop(self, mode: str) -> None:
         """Cut every connection and end the server; ``immediate`` is its crash."""
@@ -66,24 +66,25 @@ class PostgreSQL:
         with psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True) as connection:
             connection.execute(statement)
 
-    def _run(self, program: str, *options: str) -> None:
+    def _run(self, program: str, *options: str, environment: Mapping[str, str] | None = None) -> None:
         # The server refuses to be root; Debian's package brings the user that it wants to be.
         user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
         command = [self._programs / program, f"--pgdata={self._folder / 'cluster'}", *options]
-        done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=False, **user)
+        known = {**os.environ, **(environment or {})}
+        done = subprocess.run(command, cwd=self._folder, env=known, capture_output=True, text=True, check=False, **user)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
 @contextmanager
-def running() -> Iterator[PostgreSQL]:
-    """A new server, gone with the block."""
+def running(environment: Callable[[Path], Mapping[str, str]] = lambda _: {}) -> Iterator[PostgreSQL]:
+    """A new server, gone with the block; it finds what its ``environment`` names in its own folder."""
     folder = Path(tempfile.mkdtemp(prefix="boucle-postgresql-"))
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
     server = PostgreSQL(installed(), folder)
     try:
         server.create()
-        server.start()
+        server.start(environment(folder))
         try:
             yield server
         finally:

@@ -9,7 +9,7 @@ import pytest
 
 from scripts.benchmarks.serving import load, plot, steady, upload
 from scripts.benchmarks.serving.environments import REQUIREMENTS
-from scripts.benchmarks.serving.goals import SLOW, TIMES, Goal, all_goals, shown
+from scripts.benchmarks.serving.goals import SLOW, SLOW_POSTGRESQL, TIMES, Goal, all_goals, shown
 from scripts.benchmarks.serving.load import Answers
 from scripts.benchmarks.serving.machine import share_of_others
 from scripts.benchmarks.serving.measurements import Failure, Measurement, Summary, Value, figures_of
@@ -163,7 +163,7 @@ def test_every_goal_can_be_met_by_what_the_scenarios_write_down():
     theirs = [(scenario, case, name) for scenario, case in ours for name in ("naive", "noop", *peers)]
     theirs += [("feedback", case, "naive") for case in ("SQLite", SLOW)]
     ours += [("CSV", "10 rows"), ("CSV", "100 rows")]
-    ours += [("feedback", case) for case in ("SQLite", SLOW, "PostgreSQL")]
+    ours += [("feedback", case) for case in ("SQLite", SLOW, "PostgreSQL", SLOW_POSTGRESQL)]
     ours += [("disturbance", case) for case in ("quiet", "swapping", "swapping by the API", "training")]
     ours += [("history", f"{what}, {rows} rows") for what in ("predict", "feedback") for rows in (1, 2)]
     ours += [("report", f"{rows} rows of feedback") for rows in (1, 2)]

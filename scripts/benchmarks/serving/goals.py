@@ -10,7 +10,7 @@ Place = tuple[str, str, str]  # scenario, contender, case
 
 CONNECTIONS = ("8", "64")
 NEARLY_FLAT = 1.25
-SLOW = f"SQLite, {SYNC_MILLISECONDS} ms a sync"
+SLOW, SLOW_POSTGRESQL = (f"{store}, {SYNC_MILLISECONDS} ms a sync" for store in ("SQLite", "PostgreSQL"))
 TIMES = "×"  # noqa: RUF001  # the sign, not the letter
 PEER_GOALS = {
     "mlflow": ("mlflow models serve", 150.0),
@@ -148,7 +148,8 @@ def _footprint() -> list[Goal]:
 
 def _feedback() -> list[Goal]:
     goals = []
-    for store, disk in (("SQLite", "SQLite"), (SLOW, SLOW), ("PostgreSQL", "SQLite")):
+    disks = {"SQLite": "SQLite", SLOW: SLOW, "PostgreSQL": "SQLite", SLOW_POSTGRESQL: SLOW}
+    for store, disk in disks.items():
         place, alone = ("feedback", "boucle", store), ("feedback", "naive", disk)
         what = f"durable feedback on {store}, 64 connections: against a server that syncs each row alone, on {disk}"
         goals.append(Goal(what, 20, _pair("per_second", place, alone), errors=_errors([place])))

@@ -15,13 +15,12 @@ import requests
 from boucle.monitoring.observer import Observer
 from boucle.monitoring.reports import last_report, request_report, wait_for_report
 from scripts.benchmarks import loop, retraining
-from scripts.benchmarks.serving import load, machine, material, steady, swapping, upload
+from scripts.benchmarks.serving import load, machine, material, slow_disk, steady, swapping, upload
 from scripts.benchmarks.serving.contenders import PEERS
-from scripts.benchmarks.serving.goals import SLOW
+from scripts.benchmarks.serving.goals import SLOW, SLOW_POSTGRESQL
 from scripts.benchmarks.serving.lab import Lab, Start, place
 from scripts.benchmarks.serving.measurements import Figures, Measurement
 from scripts.benchmarks.serving.server import Launch, Request, Server, ServerFailed, running
-from scripts.benchmarks.serving.slow_disk import on_slow_disk
 from tests import postgresql
 from tests.support import ROOT, Home, free_port, process, wait_for
 
@@ -205,11 +204,16 @@ def feedback(lab: Lab) -> None:
                     give(lab, case, number, prepared)
     if postgresql.installed() is None:
         return
-    with lab.attempt("feedback", "boucle"), postgresql.running() as server:
-        for number in lab.rounds:
-            with server.database() as url:
-                home = lab.material.home("linear", url)
-                _give(lab, home, material.serving(home), place("feedback", "boucle", "PostgreSQL", number))
+    for case, environment in (("PostgreSQL", _no_more), (SLOW_POSTGRESQL, slow_disk.environment)):
+        with lab.attempt("feedback", "boucle"), postgresql.running(environment) as server:
+            for number in lab.rounds:
+                with server.database() as url:
+                    home = lab.material.home("linear", url)
+                    _give(lab, home, material.serving(home), place("feedback", "boucle", case, number))
+
+
+def _no_more(_: Path) -> dict[str, str]:
+    return {}
 
 
 def _as_it_is(_: Lab, launch: Launch) -> Launch:
@@ -217,7 +221,7 @@ def _as_it_is(_: Lab, launch: Launch) -> Launch:
 
 
 def _slow(lab: Lab, launch: Launch) -> Launch:
-    return on_slow_disk(launch, lab.material.folder)
+    return slow_disk.on_slow_disk(launch, lab.material.folder)
 
 
 def _give_naive(lab: Lab, case: str, number: int, prepared: Prepared) -> None:

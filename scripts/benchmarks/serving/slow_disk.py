@@ -12,7 +12,12 @@ SYNC_MILLISECONDS = 4
 
 
 def on_slow_disk(launch: Launch, folder: Path) -> Launch:
-    """The same server, each of whose syncs takes `SYNC_MILLISECONDS` longer; the library for it lies in ``folder``.
+    """The same server on a slow disk; see `environment`."""
+    return replace(launch, environment={**launch.environment, **environment(folder)})
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """With it each sync of a process takes `SYNC_MILLISECONDS` longer; the library for it lies in ``folder``.
 
     Raises:
         NotInstalled: when no C compiler makes it.
@@ -24,5 +29,4 @@ def on_slow_disk(launch: Launch, folder: Path) -> Launch:
             subprocess.run(command, check=True, capture_output=True)  # noqa: S603  # no shell
         except (OSError, subprocess.CalledProcessError) as error:
             raise NotInstalled(f"a C compiler makes the disk slow: {error}") from error
-    slow = {"LD_PRELOAD": str(library), "SYNC_MICROSECONDS": str(1000 * SYNC_MILLISECONDS)}
-    return replace(launch, environment={**launch.environment, **slow})
+    return {"LD_PRELOAD": str(library), "SYNC_MICROSECONDS": str(1000 * SYNC_MILLISECONDS)}
