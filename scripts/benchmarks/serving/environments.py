@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).with_name("requirements")
@@ -32,8 +33,10 @@ def install(name: str, folder: Path) -> Path:
 
 
 def packages(home: Path) -> list[str]:
-    """Every package of an environment, with its version; none where it was not made."""
-    return _uv("pip", "freeze", "--python", str(home)).splitlines() if home.exists() else []
+    """Every package of an environment, with its version; none where it was not made, or uv cannot tell."""
+    with suppress(NotInstalled):  # half an hour of measurements must not be lost for a list
+        return _uv("pip", "freeze", "--python", str(home)).splitlines() if home.exists() else []
+    return []
 
 
 def _uv(*arguments: str) -> str:
