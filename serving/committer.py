@@ -52,9 +52,11 @@ class Committer(Grouped[Given, Receipt]):
             try:
                 return self._store(group, self._live.version)
             except EmbeddingChanged as change:
-                # Another worker swapped to a new embedding a moment ago: follow it now, and embed again.
+                # Another worker swapped to a new embedding a moment ago: follow it now, and embed again. If it has died
+                # since, and the champion is ours, the feedback follows ours.
                 changed = change
                 self._watcher.check()
+                self._feedback.use(self._live.version.embedding)
         raise changed
 
     def _store(self, group: Sequence[Given], version: ServedVersion) -> Sequence[Outcome]:

@@ -50,7 +50,9 @@ class Watcher:
             try:
                 version = self._load()
                 predictor = Predictor(version, self._journal)
-                self._store.feedback.use(version.embedding)
+                # Not for every version: the committer hears of another one that somebody else used meanwhile.
+                if not self._live.is_ready or self._live.version.embedding.id != version.embedding.id:
+                    self._store.feedback.use(version.embedding)
             except BoucleError as refusal:
                 self._refuse(str(refusal), pointer)
                 return

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ MODEL_CARD = "model_card.md"
 WRITING = ".writing-"
 DELETED = ".deleted-"
 ABANDONED_AFTER_SECONDS = 3600
+VERSION = re.compile(r"v(0|[1-9][0-9]*)")
 
 HELD_OUT = "held-out test rows"  # among a manifest's metrics
 
@@ -363,8 +365,8 @@ class Artifacts:
         return _parse_manifest(path, files.read_verified(path, pointer.manifest_sha256))
 
     def _read_manifest(self, version: str) -> bytes:
-        with suppress(FileNotFoundError):  # pruned a moment ago
-            if version in self.versions():  # never a path that a client made up
+        if VERSION.fullmatch(version):  # never a path that a client made up
+            with suppress(FileNotFoundError):
                 return (self.root / version / MANIFEST).read_bytes()
         known = ", ".join(self.versions()) or "none; run make train"
         raise ModelNotFound(f"no version {version!r}; there are: {known}")

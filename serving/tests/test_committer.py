@@ -1,6 +1,7 @@
 """Feedback of many at once: one transaction for all, and to each its own answer."""
 
 import asyncio
+import dataclasses
 import threading
 from contextlib import asynccontextmanager
 
@@ -168,6 +169,9 @@ class Table:
     def __init__(self):
         self.rows, self.poison, self.failures = [], None, []
 
+    def use(self, embedding):
+        pass
+
     def add(self, items, embedding_id):
         if self.failures:
             raise self.failures.pop(0)
@@ -237,6 +241,18 @@ def test_a_new_embedding_is_followed_before_anything_is_stored(home, committer):
 
     assert [outcome.prediction_id for outcome in outcomes] == ["a", "b"]
     assert watcher.checks == 2
+
+
+def test_feedback_that_was_left_in_a_former_champions_embedding_follows_the_champion(home):
+    former = dataclasses.replace(home.artifacts.load_served().embedding, id="former")
+
+    async def scenario():
+        async with serving(home) as (parts, client):
+            parts.store.feedback.use(former)  # by a worker that saw the former champion, and died before it saw ours
+            return await post(client, bodies(home, 1)[0])
+
+    assert asyncio.run(scenario()).status_code == 201
+    assert home.store.feedback.embedding_id() == home.artifacts.load_served().embedding.id
 
 
 def test_a_group_whose_work_fails_hears_of_it_and_the_next_one_is_answered():
