@@ -142,6 +142,9 @@ class Artifacts:
         self.root = root
         self.pointer_path = root / POINTER
         self._history = History(root / HISTORY)
+        self._promoted: tuple[str, ServedVersion] | None = (
+            None  # what was loaded to be promoted, by its manifest's hash
+        )
 
     def publish(self, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
         """Store a new version under the next free number; nobody sees it before it is whole.
@@ -187,8 +190,16 @@ class Artifacts:
         return self._load(self._champion_manifest())
 
     def load_served(self, version: str | None = None) -> ServedVersion:
-        """The version in charge, verified as `load_champion` does, or the one that is named; ready to serve."""
-        return self._load_served(self._champion_manifest() if version is None else self.manifest(version))
+        """The version in charge, verified as `load_champion` does, or the one that is named; ready to serve.
+
+        A champion that was verified and loaded to be promoted by this object is not read again.
+        """
+        if version is not None:
+            return self._load_served(self.manifest(version))
+        promoted, self._promoted = self._promoted, None
+        if promoted and promoted[0] == self.champion().manifest_sha256:
+            return promoted[1]
+        return self._load_served(self._champion_manifest())
 
     def champion(self) -> Promotion:
         """Where champion.json points.
@@ -245,7 +256,9 @@ class Artifacts:
             ChampionMoved: when another version is in charge by now.
             ModelNotFound, CorruptArtifact: when the version cannot be loaded; the pointer stays.
         """
-        self._load_served(self.manifest(version))  # as every worker will
+        content = self._read_manifest(version)
+        loaded = self._load_served(_parse_manifest(self.root / version / MANIFEST, content))  # as every worker will
+        self._promoted = files.digest(content), loaded
         with self._lock():
             current = self._current()
             if current and current.version == version:

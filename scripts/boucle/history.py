@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -81,9 +82,14 @@ class History:
         # Behind the last line break lies nothing, or what a crash left of a line.
         for line in reversed(lines[:-1]):
             try:
-                yield Promotion.model_validate_json(line)
+                yield _read(line)
             except ValidationError:
                 continue
+
+
+@lru_cache(maxsize=1_000)  # every promotion and every look at the models reads the same lines again
+def _read(line: bytes) -> Promotion:
+    return Promotion.model_validate_json(line)
 
 
 def reigns(newest_first: Iterable[Promotion]) -> Iterator[Reign]:

@@ -54,6 +54,25 @@ def test_a_damaged_version_cannot_be_promoted(home):  # T11
     assert home.artifacts.champion_version() == "v1"
 
 
+def test_a_version_that_was_loaded_to_be_promoted_is_not_read_again_by_its_promoter(home):
+    version, promoter = another_version(home), home.artifacts
+    promoter.promote(version, replacing="v1", reason="", actor="")
+    (home.places.artifacts / version / "model.pkl").write_bytes(b"nonsense")
+
+    assert promoter.load_served().version == version
+    for artifacts in (promoter, home.artifacts):  # once, and nobody else
+        with pytest.raises(CorruptArtifact):
+            artifacts.load_served()
+
+
+def test_a_refused_promotion_leaves_its_version_out_of_service(home):
+    version, promoter = another_version(home), home.artifacts
+    with pytest.raises(ChampionMoved):
+        promoter.promote(version, replacing="v9", reason="", actor="")
+
+    assert promoter.load_served().version == "v1"
+
+
 def test_a_promotion_that_expected_another_champion_is_refused(home):  # T5
     slow, fast = another_version(home), another_version(home)
     home.artifacts.promote(fast, replacing="v1", reason="", actor="run 2")
