@@ -50,7 +50,7 @@ class Watcher:
             try:
                 version = self._load()
                 predictor = Predictor(version, self._journal)
-                # Not for every version: the committer hears of another one that somebody else used meanwhile.
+                # Most versions share one. Should somebody have used another one meanwhile, the committer hears of it.
                 if not self._live.is_ready or self._live.version.embedding.id != version.embedding.id:
                     self._store.feedback.use(version.embedding)
             except BoucleError as refusal:

@@ -142,9 +142,8 @@ class Artifacts:
         self.root = root
         self.pointer_path = root / POINTER
         self._history = History(root / HISTORY)
-        self._promoted: tuple[str, ServedVersion] | None = (
-            None  # what was loaded to be promoted, by its manifest's hash
-        )
+        # What was loaded to be promoted, by its manifest's hash.
+        self._promoted: tuple[str, ServedVersion] | None = None
 
     def publish(self, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
         """Store a new version under the next free number; nobody sees it before it is whole.
