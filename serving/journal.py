@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.1
 NICENESS = 10
-BATCH = 2_000
+BATCH = 5_000
 ROOM_SECONDS = 0.005
 
 _source = itemgetter(0)

@@ -84,10 +84,11 @@ def test_what_it_answers_is_counted_and_logged(client, home, rows, handed_on):
 def test_it_waits_while_the_log_is_behind(home, rows, handed_on):
     settings = Settings(watch_seconds=60, journal_capacity=60)
     with TestClient(create_app(settings, home.places)) as client:
+        before = sample(client, "boucle_prediction_log_dropped_total")  # by other tests of this process
         for _ in range(8):
             assert client.post("/predict/batch", json=rows).status_code == 200
 
-        assert sample(client, "boucle_prediction_log_dropped_total") == 0
+        assert sample(client, "boucle_prediction_log_dropped_total") == before
     assert home.store.predictions.count() == 400
     assert handed_on == []
 
