@@ -204,16 +204,13 @@ def feedback(lab: Lab) -> None:
                     give(lab, case, number, prepared)
     if postgresql.installed() is None:
         return
-    for case, environment in (("PostgreSQL", _no_more), (SLOW_POSTGRESQL, slow_disk.environment)):
-        with lab.attempt("feedback", "boucle"), postgresql.running(environment) as server:
+    servers = {"PostgreSQL": postgresql.running(), SLOW_POSTGRESQL: postgresql.running(slow_disk.environment)}
+    for case, started in servers.items():
+        with lab.attempt("feedback", "boucle"), started as server:
             for number in lab.rounds:
                 with server.database() as url:
                     home = lab.material.home("linear", url)
                     _give(lab, home, material.serving(home), place("feedback", "boucle", case, number))
-
-
-def _no_more(_: Path) -> dict[str, str]:
-    return {}
 
 
 def _as_it_is(_: Lab, launch: Launch) -> Launch:
