@@ -191,3 +191,11 @@ def test_no_question_about_one_prediction_or_the_newest_reads_the_whole_log(log)
     assert len(plans) >= 7
     assert not [plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan]
     assert not [plan for plan in plans if "TEMP B-TREE" in plan]
+
+
+def test_the_write_ahead_log_is_emptied_in_small_pieces(log, tmp_path):
+    for start in range(40):
+        log.add(list(pack(MIXED, [row(start + n / 1000) for n in range(CHUNK_ROWS)])))
+
+    written, kept = ((tmp_path / f"boucle.db{suffix}").stat().st_size for suffix in ("", "-wal"))
+    assert kept < 1_000_000 < written  # SQLite by itself: 4 MB kept

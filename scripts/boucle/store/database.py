@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import ConnectionPoolEntry
 
 LOCK_SECONDS = 30
+CHECKPOINT_PAGES = 1_000  # SQLite's own number, of 4 kB each
 
 # Nobody waits for minutes: neither for a server that is away, nor for a writer that hangs or whose machine is gone.
 CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {  # each driver's own
@@ -127,16 +128,19 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
+    def writing(self, checkpoint_pages: int = CHECKPOINT_PAGES) -> Iterator[sa.Connection]:
         """A transaction that no other writer, of this process or another, runs beside.
 
-        It is durable when this returns: committed and synced.
+        It is durable when this returns: committed and synced. SQLite then also moves what is in its write-ahead log
+        into the database's file, which costs two more syncs, once there are ``checkpoint_pages``.
         """
         # Threads queue at a lock of their own: at SQLite's they would poll, and the unlucky one would time out.
         # They are connected by then: one after another they would wait many times for a server that is away.
         with self.engine.connect() as connection, self._writer, connection.begin():
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(20261)"))
+            else:
+                connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")
             yield connection
 
 

@@ -15,6 +15,11 @@ from boucle.store.database import PREDICTION_CHUNKS, Database
 BATCH = 500
 PAUSE_SECONDS = 0.05
 
+# A thread that computes keeps its core until the scheduler's next tick, up to 4 ms later, and be its priority the
+# lowest; one that sleeps a moment hands it to those who answer. So the log is written in pieces of less than that.
+BREATH_SECONDS = 0.0005
+CHECKPOINT_PAGES = 100
+
 CHUNKS = PREDICTION_CHUNKS.c
 
 
@@ -45,8 +50,9 @@ class PredictionLog:
             }
             for chunk in chunks
         ]
-        with self._database.writing() as connection:
+        with self._database.writing(CHECKPOINT_PAGES) as connection:
             connection.execute(insert(PREDICTION_CHUNKS).on_conflict_do_nothing(), rows)
+            time.sleep(BREATH_SECONDS)
 
     def find(self, prediction_id: str) -> LoggedPrediction | None:
         """The prediction with this identifier, or None.
