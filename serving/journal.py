@@ -4,7 +4,6 @@ import logging
 import os
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
 from itertools import groupby
@@ -14,9 +13,10 @@ import anyio
 from sqlalchemy.exc import SQLAlchemyError
 
 from boucle.contract import Cell, Label
+from boucle.pacing import breathe
 from boucle.store import PredictionChunk, PredictionRow, PredictionSource
 from boucle.store.chunks import WrittenRow, pack, pack_unwritten, write
-from boucle.store.predictions import BREATH_SECONDS, PredictionLog
+from boucle.store.predictions import PredictionLog
 from serving import metrics
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class Journal:
                 # The very same chunks again after a failure: nobody knows whether the commit had succeeded.
                 self._packed = self._packed or self._pack()
                 if self._packed:
-                    time.sleep(BREATH_SECONDS)
+                    breathe()
                     self._predictions.add(self._packed)
                 self._packed, self._room = [], self._capacity
 

@@ -23,6 +23,7 @@ from boucle.contract import Cell, Contract, Label, Record
 from boucle.encoding import encode_columns
 from boucle.errors import ChampionMoved, CorruptArtifact, ModelNotFound, NobodyInCharge
 from boucle.history import History, Promotion, Reign, reigns
+from boucle.pacing import breathe
 from boucle.scorer import CompiledEmbedding, Scorer
 
 if TYPE_CHECKING:  # scikit-learn costs seconds and 100 MB: only who unpickles a version needs it
@@ -258,6 +259,7 @@ class Artifacts:
         content = self._read_manifest(version)
         loaded = self._load_served(_parse_manifest(self.root / version / MANIFEST, content))  # as every worker will
         self._promoted = files.digest(content), loaded
+        breathe()
         with self._lock():
             current = self._current()
             if current and current.version == version:

@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from boucle.artifacts import Manifest
 from boucle.contract import show
 from boucle.errors import CorruptArtifact, FieldError, InvalidRecord, ModelNotFound
+from boucle.pacing import breathe
 from serving import bodies
 from serving.parts import Parts, UsedParts
 from serving.schemas import DamagedVersion, Models, ModelSummary, PromoteBody, Reign
@@ -46,20 +47,23 @@ def model(version: Version, parts: UsedParts) -> dict[str, Any]:
     return content | {"model_card": parts.artifacts.model_card(version)}
 
 
-@router.post("/models/{version}/promote")
-async def promote(version: Version, request: Request, parts: UsedParts) -> Models:
+@router.post("/models/{version}/promote", response_model=Models)
+async def promote(version: Version, request: Request, parts: UsedParts) -> Response:
     """Make a version the champion: the next one, or an old one again. It is loaded and verified first."""
     body = await request.body()
     given = bodies.parse(PromoteBody, bodies.parse_json(body) if body else {})
     return await run_in_threadpool(_promote, version, given, parts)
 
 
-def _promote(version: str, given: PromoteBody, parts: Parts) -> Models:
+def _promote(version: str, given: PromoteBody, parts: Parts) -> Response:
     replacing = parts.artifacts.champion_version() if given.replacing is None else given.replacing
     parts.artifacts.promote(version, replacing=replacing, reason=given.reason, actor=given.actor)
+    breathe()
     # The answer comes from a process that already serves the version; the others follow within their watch.
     parts.watcher.check()
-    return _models(parts)
+    breathe()
+    # Written here: FastAPI would do it in the event loop, and check it all once more before.
+    return Response(_models(parts).model_dump_json(), media_type="application/json")
 
 
 def _models(parts: Parts) -> Models:

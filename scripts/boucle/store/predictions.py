@@ -9,16 +9,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from boucle.pacing import breathe
 from boucle.store.chunks import LoggedPrediction, PredictionChunk, PredictionSource, earliest_first, unpack
 from boucle.store.database import PREDICTION_CHUNKS, Database
 
 BATCH = 500
 PAUSE_SECONDS = 0.05
 
-# A thread that computes keeps its core until the scheduler's next tick, up to 4 ms later, and be its priority the
-# lowest; one that sleeps a moment hands it to those who answer. So the log is written in pieces of less than that.
-BREATH_SECONDS = 0.0005
-CHECKPOINT_PAGES = 100
+CHECKPOINT_PAGES = 100  # a thousand at once would hold up those who answer for 4 ms
 
 CHUNKS = PREDICTION_CHUNKS.c
 
@@ -52,7 +50,7 @@ class PredictionLog:
         ]
         with self._database.writing(CHECKPOINT_PAGES) as connection:
             connection.execute(insert(PREDICTION_CHUNKS).on_conflict_do_nothing(), rows)
-            time.sleep(BREATH_SECONDS)
+            breathe()
 
     def find(self, prediction_id: str) -> LoggedPrediction | None:
         """The prediction with this identifier, or None.
