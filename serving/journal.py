@@ -15,13 +15,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from boucle.contract import Cell, Label
 from boucle.pacing import breathe
 from boucle.store import PredictionChunk, PredictionRow, PredictionSource
-from boucle.store.chunks import WrittenRow, pack, pack_unwritten, write
+from boucle.store.chunks import CHUNK_ROWS, WrittenRow, pack, pack_unwritten, write
 from boucle.store.predictions import PredictionLog
 from serving import metrics
 
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.1
+BUSY_SECONDS = 0.02
 NICENESS = 10
 BATCH = 5_000
 ROOM_SECONDS = 0.005
@@ -121,14 +122,18 @@ class Journal:
         Raises:
             SQLAlchemyError: when the database refuses; nothing is lost, what was packed waits to be tried again.
         """
+        while self.waiting:
+            self._store()
+
+    def _store(self) -> None:
+        """One transaction of what is queued."""
         with self._flushing:
-            while self.waiting:
-                # The very same chunks again after a failure: nobody knows whether the commit had succeeded.
-                self._packed = self._packed or self._pack()
-                if self._packed:
-                    breathe()
-                    self._predictions.add(self._packed)
-                self._packed, self._room = [], self._capacity
+            # The very same chunks again after a failure: nobody knows whether the commit had succeeded.
+            self._packed = self._packed or self._pack()
+            if self._packed:
+                breathe()
+                self._predictions.add(self._packed)
+            self._packed, self._room = [], self._capacity
 
     @property
     def waiting(self) -> int:
@@ -138,6 +143,13 @@ class Journal:
     @property
     def _is_behind(self) -> bool:
         return self.waiting > self._capacity // 2 and not self._is_away and not self._stopped.is_set()
+
+    @property
+    def _pause_seconds(self) -> float:
+        """Until the next transaction, which costs about the same, however little it holds."""
+        if self.waiting < CHUNK_ROWS or self._is_away:
+            return FLUSH_SECONDS
+        return BUSY_SECONDS if self.waiting < BATCH else 0.0
 
     def _pack(self) -> list[PredictionChunk]:
         batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
@@ -162,10 +174,10 @@ class Journal:
         if sys.platform == "linux":  # where a thread has a priority of its own: who answers goes first
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while not self._stopped.is_set():
-            self._hurry.wait(FLUSH_SECONDS)
+            self._hurry.wait(self._pause_seconds)
             self._hurry.clear()
             try:
-                self.flush()
+                self._store()
                 self._is_away = False
             except Exception:  # whatever it is: a thread that ended would leave batches waiting for ever
                 if not self._is_away:
