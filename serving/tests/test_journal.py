@@ -1,4 +1,5 @@
 import threading
+import time
 
 import anyio
 from sqlalchemy.exc import OperationalError
@@ -6,7 +7,7 @@ from sqlalchemy.exc import OperationalError
 from boucle.store import PredictionSource
 from boucle.store.chunks import unpack
 from serving import metrics
-from serving.journal import Journal
+from serving.journal import BATCH, FLUSH_SECONDS, Journal
 from tests.support import new_id, on_each_database, wait_for
 
 FIRST = PredictionSource("v1", "champion", ("x",), ("a", "b"))
@@ -19,8 +20,10 @@ class Log:
     def __init__(self):
         self.chunks, self.away = {}, threading.Event()
         self.stores_and_fails = False
+        self.asked = 0
 
     def add(self, chunks):
+        self.asked += 1
         if not self.away.is_set() or self.stores_and_fails:
             for chunk in chunks:
                 self.chunks.setdefault(chunk.first_id, chunk)
@@ -69,6 +72,21 @@ def test_a_log_that_is_away_costs_nothing_until_the_queue_is_full():  # F5
     assert sorted(log.identifiers) == sorted(given[:100])
     assert dropped() - before == 50
     journal.stop()
+
+
+def test_a_database_that_is_away_is_not_asked_again_and_again_however_much_waits():
+    log = Log()
+    log.away.set()
+    journal = Journal(log, capacity=2 * BATCH)
+    given = put(journal, 2 * BATCH)
+    journal.start()
+
+    time.sleep(3.5 * FLUSH_SECONDS)
+
+    assert log.asked <= 5
+    log.away.clear()
+    journal.stop()
+    assert sorted(log.identifiers) == sorted(given)
 
 
 def test_what_was_stored_by_a_commit_that_seemed_to_fail_is_neither_lost_nor_doubled():
