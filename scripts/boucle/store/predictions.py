@@ -16,7 +16,7 @@ from boucle.store.database import PREDICTION_CHUNKS, Database
 BATCH = 500
 PAUSE_SECONDS = 0.05
 
-CHECKPOINT_PAGES = 100  # a thousand at once would hold up those who answer for 4 ms
+SMALL_CHECKPOINT_PAGES = 100  # a thousand at once would hold up those who answer for 4 ms
 
 CHUNKS = PREDICTION_CHUNKS.c
 
@@ -48,9 +48,9 @@ class PredictionLog:
             }
             for chunk in chunks
         ]
-        with self._database.writing(CHECKPOINT_PAGES) as connection:
+        with self._database.writing(SMALL_CHECKPOINT_PAGES) as connection:
             connection.execute(insert(PREDICTION_CHUNKS).on_conflict_do_nothing(), rows)
-            breathe()
+            breathe()  # the commit is a piece of its own
 
     def find(self, prediction_id: str) -> LoggedPrediction | None:
         """The prediction with this identifier, or None.
