@@ -63,7 +63,7 @@ def _promote(version: str, given: PromoteBody, parts: Parts) -> Response:
     parts.watcher.check()
     breathe()
     # Written here: FastAPI would do it in the event loop, and check it all once more before.
-    return Response(_models(parts).model_dump_json(), media_type="application/json")
+    return Response(_models(parts).model_dump_json(by_alias=True), media_type="application/json")
 
 
 def _models(parts: Parts) -> Models:

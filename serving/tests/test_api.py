@@ -298,6 +298,7 @@ def test_a_version_promoted_by_hand_is_served_by_the_answer_and_can_be_rolled_ba
 
     models = client.post("/models/v1/promote", json={"reason": "v2 is odd", "actor": "me"}).json()
 
+    assert models == client.get("/models").json()
     assert (models["champion"], models["previous"], models["reason"]) == ("v1", "v2", "v2 is odd")
     assert client.post("/predict", json=row).json()["model_version"] == "v1"
 
