@@ -37,6 +37,11 @@ KNOWN = (
     .where(FEEDBACK.c.prediction_id.in_(sa.bindparam("prediction_ids", expanding=True)))
 )
 
+LAST = (
+    sa.select(FEEDBACK.c.row, FEEDBACK.c.line_end, FEEDBACK.c.checksum).order_by(FEEDBACK.c.row.desc()).limit(1)
+).subquery()
+STANDING = sa.select(PROJECTION.c.embedding_id, PROJECTION.c.header, LAST).outerjoin_from(PROJECTION, LAST, sa.true())
+
 _encode = msgspec.json.Encoder().encode
 
 Rows = Sequence[sa.Row[Any]]
@@ -121,12 +126,13 @@ class FeedbackTable:
             EmbeddingChanged: when prod_data.csv holds the vectors of another embedding by now; nothing is stored.
         """
         with self._database.writing() as connection:
-            current, header = _projection(connection)
-            if current != embedding_id:
-                raise EmbeddingChanged(f"prod_data.csv holds vectors of embedding {current}, not of {embedding_id}")
-            last, extent = _last(connection, header)
+            standing = _standing(connection)
+            if standing.embedding_id != embedding_id:
+                raise EmbeddingChanged(
+                    f"prod_data.csv holds vectors of embedding {standing.embedding_id}, not of {embedding_id}"
+                )
             known = _given_before(connection, [item.prediction_id for item in items])
-            addition = _Addition(last, extent)
+            addition = _Addition(standing)
             outcomes: list[Receipt | FeedbackConflict] = []
             for item in items:
                 before = known.get(item.prediction_id)
@@ -140,8 +146,8 @@ class FeedbackTable:
                 connection.execute(sa.insert(FEEDBACK), addition.rows)
             # Before the commit: a line too many is cut off by the next writer, a missing one would be a broken promise.
             lines = b"".join(addition.lines)
-            if lines and not projection.write_at(self._prod_data, extent.end, lines):
-                projection.rebuild(self._prod_data, _lines(connection, header))
+            if lines and not projection.write_at(self._prod_data, standing.extent.end, lines):
+                projection.rebuild(self._prod_data, _lines(connection, standing.header))
             return outcomes
 
     def use(self, embedding: "Embedding | CompiledEmbedding") -> None:
@@ -154,7 +160,7 @@ class FeedbackTable:
             return
         header = projection.header_line(embedding.columns)
         with self._database.writing() as connection:
-            if _projection(connection)[0] == embedding.id:
+            if _standing(connection).embedding_id == embedding.id:
                 return
             connection.execute(sa.delete(PROJECTION))
             connection.execute(sa.insert(PROJECTION).values(id=1, embedding_id=embedding.id, header=header))
@@ -164,13 +170,12 @@ class FeedbackTable:
     def repair_projection(self) -> bool:
         """Compare prod_data.csv with the checksum in the table, and rebuild it if they differ; whether they did."""
         with self._database.writing() as connection:
-            embedding_id, header = _projection(connection)
-            last, extent = _last(connection, header)
-            if embedding_id is None or projection.holds(self._prod_data, extent):
+            standing = _standing(connection)
+            if standing.embedding_id is None or projection.holds(self._prod_data, standing.extent):
                 return False
-            rebuilt = projection.rebuild(self._prod_data, _lines(connection, header))
+            rebuilt = projection.rebuild(self._prod_data, _lines(connection, standing.header))
             # Rows of older releases have none.
-            checked = sa.update(FEEDBACK).where(FEEDBACK.c.row == last).values(checksum=rebuilt.checksum)
+            checked = sa.update(FEEDBACK).where(FEEDBACK.c.row == standing.last).values(checksum=rebuilt.checksum)
             connection.execute(checked)
             return True
 
@@ -217,7 +222,7 @@ class FeedbackTable:
     def embedding_id(self) -> str | None:
         """The embedding of the stored vectors, or None before any was used."""
         with self._database.reading() as connection:
-            return _projection(connection)[0]
+            return _standing(connection).embedding_id
 
     def labelled(self, embedding: "Embedding", after: int = 0, before: Labelled | None = None) -> Labelled:
         """Every row behind ``after`` that fits the embedding's contract, in order; the rows of ``before`` come first.
@@ -275,14 +280,24 @@ class _Known:
     run_id: int | None
 
 
-class _Addition:
-    """Rows for the table and lines for the file, behind row ``last`` and what the file holds by then."""
+@dataclass(frozen=True)
+class _Standing:
+    """How the vectors were embedded (None before any was), and how far table and file have come."""
 
-    def __init__(self, last: int, extent: projection.Extent) -> None:
-        self.last = last
+    embedding_id: str | None
+    header: str
+    last: int  # row
+    extent: projection.Extent
+
+
+class _Addition:
+    """Rows for the table and lines for the file, behind those that are there."""
+
+    def __init__(self, standing: _Standing) -> None:
+        self.last = standing.last
         self.rows: list[dict[str, Any]] = []  # columns of several types
         self.lines: list[bytes] = []
-        self._extent = extent
+        self._extent = standing.extent
         self._created_at = now()
 
     def append(self, item: Feedback, run_id: int | None) -> _Known:
@@ -345,16 +360,12 @@ def _feedback(row: sa.Row[Any]) -> Feedback:
     )
 
 
-def _projection(connection: sa.Connection) -> tuple[str | None, str]:
-    found = connection.execute(sa.select(PROJECTION)).one_or_none()
-    return (found.embedding_id, found.header) if found else (None, "")
-
-
-def _last(connection: sa.Connection, header: str) -> tuple[int, projection.Extent]:
-    """Number of the last row, and what the file holds with it."""
-    columns = (FEEDBACK.c.row, FEEDBACK.c.line_end, FEEDBACK.c.checksum)
-    found = connection.execute(sa.select(*columns).order_by(FEEDBACK.c.row.desc()).limit(1)).one_or_none()
-    return (found.row, projection.Extent(found.line_end, found.checksum)) if found else (0, _beginning(header))
+def _standing(connection: sa.Connection) -> _Standing:
+    found = connection.execute(STANDING).one_or_none()
+    if found is None:
+        return _Standing(None, "", 0, projection.Extent())
+    embedding_id, header, last, *extent = found
+    return _Standing(embedding_id, header, last or 0, projection.Extent(*extent) if last else _beginning(header))
 
 
 def _beginning(header: str) -> projection.Extent:
@@ -382,7 +393,7 @@ def _accepted(connection: sa.Connection) -> Iterator[Rows]:
 
 def _labelled(connection: sa.Connection, embedding: "Embedding", after: int) -> Iterator[Labelled]:
     target, width = embedding.contract.target, len(embedding.columns)
-    if _projection(connection)[0] != embedding.id:
+    if _standing(connection).embedding_id != embedding.id:
         for chunk in _chunks(connection, after=after):
             fitting = [(read, read.vector) for read in _embedded(chunk, embedding) if read.vector is not None]
             if fitting:
