@@ -27,6 +27,9 @@ CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {  # each driver's own
     },
 }
 
+# How a transaction begins that no other writer runs beside; on PostgreSQL by a lock that only writers ask for.
+BEGIN_ALONE = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "BEGIN; SELECT pg_advisory_xact_lock(20261)"}
+
 METADATA = sa.MetaData()
 
 # Many predictions in a row; a view named predictions shows them one by one.
@@ -124,7 +127,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A connection for statements that change nothing; it holds up no writer."""
-        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with self.engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -137,10 +140,10 @@ class Database:
         # Threads queue at a lock of their own: at SQLite's they would poll, and the unlucky one would time out.
         # They are connected by then: one after another they would wait many times for a server that is away.
         with self.engine.connect() as connection, self._writer, connection.begin():
-            if connection.dialect.name == "postgresql":
-                connection.execute(sa.text("SELECT pg_advisory_xact_lock(20261)"))
-            else:
+            backend = connection.dialect.name
+            if backend == "sqlite":
                 connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")
+            connection.exec_driver_sql(BEGIN_ALONE[backend])
             yield connection
 
 
@@ -148,10 +151,13 @@ def connect(url: str) -> Database:
     """The database at a SQLAlchemy URL; nothing is asked of it yet."""
     backend = sa.make_url(url).get_backend_name()
     # The ping: a connection that the server's restart has cut is replaced before a request notices.
-    engine = sa.create_engine(url, connect_args=CONNECT_ARGUMENTS.get(backend, {}), pool_pre_ping=True)
+    # The drivers must not begin transactions by themselves: SQLite's would begin as readers, and fail to upgrade;
+    # PostgreSQL's would ask for each in a round trip of its own.
+    engine = sa.create_engine(
+        url, connect_args=CONNECT_ARGUMENTS.get(backend, {}), pool_pre_ping=True, isolation_level="AUTOCOMMIT"
+    )
     if backend == "sqlite":
         sa.event.listen(engine, "connect", _configure_sqlite)
-        sa.event.listen(engine, "begin", _begin_immediately)
     return Database(engine)
 
 
@@ -161,8 +167,6 @@ def now() -> str:
 
 
 def _configure_sqlite(connection: SQLiteConnection, _: ConnectionPoolEntry) -> None:
-    # The driver must not begin transactions by itself: it would begin them as readers, and fail to upgrade.
-    connection.isolation_level = None
     _use_write_ahead_log(connection)
     # FULL syncs at every commit: an acknowledged feedback also survives the loss of power.
     connection.execute("PRAGMA synchronous = FULL")
@@ -180,8 +184,3 @@ def _use_write_ahead_log(connection: SQLiteConnection) -> None:
             time.sleep(0.01)
         else:
             return
-
-
-def _begin_immediately(connection: sa.Connection) -> None:
-    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
