@@ -11,6 +11,7 @@ Place = tuple[str, str, str]  # scenario, contender, case
 CONNECTIONS = ("8", "64")
 NEARLY_FLAT = 1.25
 SLOW, SLOW_POSTGRESQL = (f"{store}, {SYNC_MILLISECONDS} ms a sync" for store in ("SQLite", "PostgreSQL"))
+ON_ONE_CORE = "1, on one core"
 TIMES = "×"  # noqa: RUF001  # the sign, not the letter
 PEER_GOALS = {
     "mlflow": ("mlflow models serve", 150.0),
@@ -117,10 +118,14 @@ def _many(summary: Summary) -> list[Goal]:
             errors=_errors([("CSV", "boucle", many)]),
         ),
         Goal(f"CSV: peak memory of {many} against {few}", NEARLY_FLAT, flat, at_most=True),
-        Goal(
-            "two workers against one", 1.6, _pair("per_second", ("workers", "boucle", "2"), ("workers", "boucle", "1"))
-        ),
+        _workers("two workers against one, on two cores with the load generator", "1"),
+        _workers("two workers on two cores against one on one, each time with the load generator", ON_ONE_CORE),
     ]
+
+
+def _workers(what: str, alone: str) -> Goal:
+    two = ("workers", "boucle", "2")
+    return Goal(what, 1.6, _pair("per_second", two, ("workers", "boucle", alone)), errors=_errors([two]))
 
 
 def _disturbances() -> list[Goal]:

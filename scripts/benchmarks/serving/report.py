@@ -130,7 +130,10 @@ def _others(run: Run) -> str:
     units = {
         "rows": ("1,000 rows in one request", ("per_second", "cpu_microseconds", "p50", "p99")),
         "CSV": ("A CSV through `/predict/batch`", ("per_second", "per_cpu_second", "peak_megabytes")),
-        "workers": ("Workers, 64 connections, nothing pinned", ("per_second", "cpu_microseconds", "p50", "p99")),
+        "workers": (
+            "Workers, 64 connections, the load generator on the same cores",
+            ("per_second", "cpu_microseconds", "p50", "p99"),
+        ),
         "disturbance": ("200 requests a second, nothing pinned", ("per_second", "cpu_microseconds", "p50", "p99")),
         "feedback": ("Durable feedback, 64 connections", ("per_second", "cpu_microseconds", "p50", "p99")),
         "history": ("A growing history, 8 connections", ("per_second", "cpu_microseconds", "p50", "p99")),

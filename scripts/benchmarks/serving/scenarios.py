@@ -17,7 +17,7 @@ from boucle.monitoring.reports import last_report, request_report, wait_for_repo
 from scripts.benchmarks import loop, retraining
 from scripts.benchmarks.serving import load, machine, material, slow_disk, steady, swapping, upload
 from scripts.benchmarks.serving.contenders import PEERS
-from scripts.benchmarks.serving.goals import SLOW, SLOW_POSTGRESQL
+from scripts.benchmarks.serving.goals import ON_ONE_CORE, SLOW, SLOW_POSTGRESQL
 from scripts.benchmarks.serving.lab import Lab, Start, place
 from scripts.benchmarks.serving.measurements import Figures, Measurement
 from scripts.benchmarks.serving.server import Launch, Request, Server, ServerFailed, running
@@ -103,11 +103,16 @@ def _start(lab: Lab, name: str) -> Start:
 
 
 def workers(lab: Lab) -> None:
-    """Two workers against one; nothing is pinned, so the load generator takes its part of the two cores."""
+    """Two workers against one, on two cores with the load generator beside them; and one that shares one core with it.
+
+    On two cores one worker has a core of its own, while two leave the load generator none.
+    """
+    cases = {"1": (1, None), "2": (2, None), ON_ONE_CORE: (1, lab.cores.server)}
     for number in lab.rounds:
-        for many in (1, 2) if number % 2 == 0 else (2, 1):
-            with lab.attempt("workers", "boucle"), lab.warm(lab.contenders["boucle"], "linear", many) as warm:
-                lab.saturate(place("workers", "boucle", str(many), number), *warm, connections=64, core=None)
+        for case in list(cases)[:: -1 if number % 2 else 1]:
+            many, core = cases[case]
+            with lab.attempt("workers", "boucle"), lab.warm(lab.contenders["boucle"], "linear", many, core) as warm:
+                lab.saturate(place("workers", "boucle", case, number), *warm, connections=64, core=core)
 
 
 def table(lab: Lab) -> None:
