@@ -1,6 +1,7 @@
 """What the model answers, as charts: how sure it is of a class, and how near its numbers come."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 
 import altair as alt
 import pandas as pd
@@ -17,7 +18,21 @@ MOST_POINTS = 2_000
 # More than these are one bar together.
 MOST_CONTRIBUTIONS = 10
 
+# How an axis of time is labelled that is shorter than this: no two of its six labels shall be the same.
+TIME_STYLES = {
+    timedelta(minutes=20): "%H:%M:%S",
+    timedelta(days=1): "%H:%M",
+    timedelta(days=5): "%d %b %H:%M",
+    timedelta(days=300): "%d %b",
+    timedelta.max: "%d %b %Y",
+}
+
 Chart = alt.LayerChart | alt.FacetChart
+
+
+def time_style(span: timedelta) -> str:
+    """The format of an axis that spans so much time."""
+    return next(style for end, style in TIME_STYLES.items() if span < end)
 
 
 def probabilities(by_label: Mapping[str, float], predicted: str) -> Chart:

@@ -6,7 +6,7 @@ from datetime import datetime
 import altair as alt
 import pandas as pd
 
-from webapp.charts import ACCENT, INK, MUTED, Chart
+from webapp.charts import ACCENT, INK, MUTED, Chart, time_style
 from webapp.learning import Exam, Models, ModelVersion, is_error
 from webapp.texts import clock, metric_name, metric_title
 
@@ -146,8 +146,7 @@ def reigns(models: Models, now: datetime) -> Chart:
     scale = alt.Scale(domain=["serving", "promoted", "rolled back"], range=[ACCENT, GREY, AMBER])
     legend = alt.Legend(orient="top", direction="horizontal")
     lane = alt.Axis(ticks=False, domain=False, grid=True)
-    days = (now - models.history[-1].since).total_seconds() / 86_400
-    style = "%H:%M" if days < 1 else "%d %b %H:%M" if days < 4 else "%d %b %Y" if days > 300 else "%d %b"
+    style = time_style(now - models.history[-1].since)
     base = alt.Chart(_reign_table(models, now, lanes)).encode(
         x=alt.X("begin:T", title=None, axis=alt.Axis(grid=False, tickCount=6, labelOverlap=True, format=style)),
         y=alt.Y("version:N", sort=_newest_first(lanes), title=None, axis=lane),

@@ -8,7 +8,7 @@ from statistics import median
 import altair as alt
 import pandas as pd
 
-from webapp.charts import ACCENT, INK, MUTED, Chart
+from webapp.charts import ACCENT, INK, MUTED, Chart, time_style
 from webapp.learning import Models, is_error
 from webapp.production import Point
 from webapp.schema import Observed
@@ -190,8 +190,7 @@ def coverage(points: Sequence[Point]) -> Chart:
 
 
 def _time(points: Sequence[Point]) -> alt.X:
-    seconds = (points[-1].created_at - points[0].created_at).total_seconds()
-    style = "%H:%M:%S" if seconds < 1_200 else "%H:%M" if seconds < 86_400 else "%d %b %H:%M"
+    style = time_style(points[-1].created_at - points[0].created_at)
     axis = alt.Axis(grid=False, tickCount=6, labelOverlap=True, labelFlush=True, domain=False, format=style)
     return alt.X("at:T", title=None, axis=axis)
 

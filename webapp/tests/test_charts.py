@@ -1,5 +1,9 @@
 """What the charts draw, from the data that they hold."""
 
+from datetime import timedelta
+
+import pytest
+
 from webapp import charts
 from webapp.answers import Contribution
 
@@ -34,3 +38,17 @@ def test_a_missing_value_is_named_so():
     chart = charts.contributions([Contribution(column="age", value=None, contribution=0.0)], str)
 
     assert list(chart.layer[0].data["column"]) == ["age = missing"]
+
+
+@pytest.mark.parametrize(
+    ("span", "style"),
+    [
+        (timedelta(minutes=3), "%H:%M:%S"),
+        (timedelta(hours=3), "%H:%M"),
+        (timedelta(days=1), "%d %b %H:%M"),
+        (timedelta(weeks=3), "%d %b"),
+        (timedelta(days=900), "%d %b %Y"),
+    ],
+)
+def test_an_axis_of_time_is_as_exact_as_it_is_short(span, style):
+    assert charts.time_style(span) == style
