@@ -16,7 +16,7 @@ from uuid_utils import uuid7
 from boucle.contract import NO_NUL, Label
 from boucle.errors import InvalidRecord
 from boucle.store import Receipt
-from serving import given, metrics
+from serving import given
 from serving.committer import Committer
 from serving.finder import Finder
 from serving.given import Given
@@ -59,7 +59,7 @@ class HotFeedback:
         self._live = live
         self._finder = finder
         self._committer = committer
-        self._answered = tally.feedback
+        self._tally = tally
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As an ASGI application."""
@@ -71,8 +71,7 @@ class HotFeedback:
             await hand_on(self._app, scope, [message], receive, send)
             return
         try:
-            with metrics.IN_FLIGHT.track_inprogress():
-                receipt = await self._store(asked, predictor)
+            receipt = await self._store(asked, predictor)
         except Exception as failure:  # the route's handlers have an answer to every one
             await hand_on(self._app, {**scope, "failure": failure}, [message], receive, send)
             return
@@ -81,13 +80,17 @@ class HotFeedback:
         identifier = (b"x-request-id", request_id(scope["headers"]) or str(uuid7()).encode())
         await send({"type": "http.response.start", "status": 201, "headers": (JSON, length, identifier)})
         await send({"type": "http.response.body", "body": body})
-        self._answered(perf_counter() - started)
+        self._tally.feedback(perf_counter() - started)
 
     async def _store(self, asked: ById | Given, predictor: Predictor) -> Receipt:
-        if isinstance(asked, ById):
-            logged = await self._finder.find(asked.prediction_id)
-            asked = given.of_prediction(logged, asked.target, predictor.version)
-        return await self._committer.ask(asked)
+        self._tally.in_flight += 1
+        try:
+            if isinstance(asked, ById):
+                logged = await self._finder.find(asked.prediction_id)
+                asked = given.of_prediction(logged, asked.target, predictor.version)
+            return await self._committer.ask(asked)
+        finally:
+            self._tally.in_flight -= 1
 
 
 def _read(scope: Scope, message: Message, predictor: Predictor) -> ById | Given | None:

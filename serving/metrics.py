@@ -80,6 +80,7 @@ class Tally:
         self._requests = Bulk(REQUEST_SECONDS.labels("/predict"))
         self._feedback = Bulk(REQUEST_SECONDS.labels("/feedback"))
         self._predictions: dict[str, Bulk] = {}
+        self.in_flight = self._told_in_flight = 0
         self.request = self._requests.observe
         self.feedback = self._feedback.observe
 
@@ -92,6 +93,8 @@ class Tally:
 
     def settle(self) -> None:
         """Bring everything to Prometheus."""
+        IN_FLIGHT.inc(self.in_flight - self._told_in_flight)
+        self._told_in_flight = self.in_flight
         answered = self._requests.settle()
         if answered:
             REQUESTS.labels("POST", "/predict", 200).inc(answered)
