@@ -80,7 +80,7 @@ class Tally:
         self._requests = Bulk(REQUEST_SECONDS.labels("/predict"))
         self._feedback = Bulk(REQUEST_SECONDS.labels("/feedback"))
         self._predictions: dict[str, Bulk] = {}
-        self.in_flight = self._told_in_flight = 0
+        self.in_flight = self._told_in_flight = 0  # feedback that waits for its commit; a prediction never waits
         self.request = self._requests.observe
         self.feedback = self._feedback.observe
 
