@@ -1,9 +1,11 @@
 """Requests over a real connection: what the fast path answers without a task, and what it leaves to uvicorn."""
 
+import asyncio
 import json
 import socket
 import threading
 import time
+import weakref
 from contextlib import contextmanager
 
 import pytest
@@ -12,6 +14,8 @@ import uvicorn
 from serving import hot, hot_batch
 from serving.api import create_app
 from serving.batch import AT_ONCE_BYTES
+from serving.hot import HotPath
+from serving.hot_protocol import HotProtocol
 from serving.settings import Settings
 from tests.support import free_port, wait_for
 
@@ -45,10 +49,10 @@ class Connection:
 
 
 @contextmanager
-def listening(app):
+def listening(app, **options):
     port = free_port()
     protocol = "serving.hot_protocol:HotProtocol"
-    config = uvicorn.Config(app, port=port, http=protocol, proxy_headers=False, log_level="critical")
+    config = uvicorn.Config(app, port=port, http=protocol, proxy_headers=False, log_level="critical", **options)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -225,6 +229,121 @@ def test_the_connection_is_closed_for_who_wants_it(connection, body):
 
     assert (status, headers["connection"]) == (200, "close")
     assert connection.rest() == b""
+
+
+def test_who_has_said_the_last_is_still_answered(app, body, monkeypatch):
+    take = HotProtocol.data_received
+
+    def take_all(self, data):
+        take(self, data)
+        # The end can come in the same turn of the event loop; uvloop closes the connection then.
+        self.eof_received()
+        self.transport.close()
+
+    monkeypatch.setattr(HotProtocol, "data_received", take_all)
+    with listening(app) as port:
+        connection = Connection(port)
+        connection.send(request(body))
+
+        assert connection.answer()[0] == 200
+        assert connection.rest() == b""
+        connection.close()
+
+
+def test_what_comes_after_the_last_request_is_ignored_in_silence(connection, body, caplog):
+    connection.send(request(body, "Connection: close") + request(body))
+
+    assert connection.answer()[0] == 200
+    assert connection.rest() == b""
+    assert caplog.messages == []
+
+
+def test_what_is_not_http_is_answered_after_what_was_right(connection, body):
+    connection.send(request(body) + b"rubbish\r\n\r\n")
+
+    assert [connection.answer()[0] for _ in range(2)] == [200, 400]
+    assert connection.rest() == b""
+
+
+def test_requests_that_came_together_are_answered_together(connection, body, monkeypatch):
+    done, answer, send = [], HotPath.answer, HotProtocol._send_answers
+
+    def note_answer(self, *request):
+        done.append("answered")
+        return answer(self, *request)
+
+    def note_sending(self):
+        done.append("sent")
+        send(self)
+
+    monkeypatch.setattr(HotPath, "answer", note_answer)
+    monkeypatch.setattr(HotProtocol, "_send_answers", note_sending)
+    connection.send(request(body) * 3)
+
+    assert [connection.answer()[0] for _ in range(3)] == [200, 200, 200]
+    assert done == ["answered"] * 3 + ["sent"]
+
+
+def test_a_connection_is_closed_once_it_has_been_quiet_for_a_while(app, body):
+    with listening(app, timeout_keep_alive=1) as port:
+        connection = Connection(port)
+        for _ in range(4):
+            connection.send(request(body))
+            assert connection.answer()[0] == 200
+            time.sleep(0.5)
+        answered = time.monotonic() - 0.5
+
+        assert connection.rest() == b""
+        assert time.monotonic() - answered > 0.95
+        connection.close()
+
+
+def test_an_answer_may_take_longer_than_a_connection_may_be_quiet(app, body, monkeypatch):
+    ask = HotPath.__call__
+
+    async def wait_and_ask(self, *arguments):
+        await asyncio.sleep(1.5)
+        await ask(self, *arguments)
+
+    monkeypatch.setattr(HotPath, "__call__", wait_and_ask)
+    with listening(app, timeout_keep_alive=1) as port:
+        connection = Connection(port)
+        connection.send(request(body) + request(b"{"))
+
+        assert [connection.answer()[0] for _ in range(2)] == [200, 422]
+        connection.close()
+
+
+@pytest.mark.parametrize("cut", [1, -1])
+def test_a_request_may_take_longer_than_a_connection_may_be_quiet(app, body, cut):
+    whole = request(body)
+    with listening(app, timeout_keep_alive=1) as port:
+        connection = Connection(port)
+        connection.send(whole + whole[:cut])
+        assert connection.answer()[0] == 200
+        time.sleep(1.5)
+
+        connection.send(whole[cut:])
+
+        assert connection.answer()[0] == 200
+        connection.close()
+
+
+def test_a_connection_leaves_nothing_behind(app, body, monkeypatch):
+    made, begin = [], HotProtocol.connection_made
+
+    def note(self, transport):
+        made.append(weakref.ref(self))
+        begin(self, transport)
+
+    monkeypatch.setattr(HotProtocol, "connection_made", note)
+    with listening(app, timeout_keep_alive=3_600) as port:
+        connection = Connection(port)
+        connection.send(request(body))
+        assert connection.answer()[0] == 200
+        connection.close()
+
+        wait_for(lambda: made[0]() is None, "the end of the connection")
 
 
 def test_a_failure_is_answered_and_the_connection_lives(app, body, monkeypatch):
