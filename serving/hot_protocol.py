@@ -5,9 +5,9 @@ body: more than a third of what a prediction costs. Here uvicorn is not told of 
 until its body is complete, and mostly never. Whatever is unusual (a long body, a mistake in it, a client that does not
 read its answers) is told it after all, in the same calls as ever; all other requests at once.
 
-Answers leave when the event loop has read what is there: requests that came together are read one after the other and
-then answered one after the other. By turns, every system call would find the caches full of the other's code and data,
-which costs a quarter of a prediction with a linear model, and a third with boosted trees.
+Answers leave when the event loop has read what is there: requests that came together are read and scored one after the
+other, then answered one after the other. By turns they cost a third more with a linear model, and half as much again
+with boosted trees (64 connections; docs/performance.md).
 
 A quiet connection is closed as by uvicorn, which sets a timer at every answer and takes it back at every request. Here
 a connection has one, which looks when it goes off how long it has been quiet.
