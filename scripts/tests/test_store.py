@@ -44,6 +44,26 @@ def test_a_feedback_is_a_row_of_the_table_and_a_line_of_the_file(home, table, em
     assert cells[-2:] == ["malignant", "benign"]
 
 
+def test_every_character_and_every_bit_comes_back_as_it_was_given(home, table, embedding_id):
+    texts = ['"', "\\", "\\u0041", "\\x41", "\x00", "\x1f", "ø", "😀", "a,b\nc", "'; --", "null", "{}", ""]
+    vector = np.array([-0.0, 5e-324, 1.7976931348623157e308, 0.1 + 0.2, 1 / 3])
+    items = [
+        replace(feedback(home, f"{number} {text.replace(chr(0), '')}"), input={text: text}, target=text, vector=vector)
+        for number, text in enumerate(texts)
+    ]
+    items[0] = replace(items[0], model_version=None, set_aside="no class yet")
+
+    table.add(items, embedding_id)
+
+    with home.store.feedback._database.reading() as connection:
+        rows = connection.execute(sa.select(FEEDBACK).order_by(FEEDBACK.c.row)).all()
+    assert [row.prediction_id for row in rows] == [item.prediction_id for item in items]
+    assert [json.loads(row.input) for row in rows] == [item.input for item in items]
+    assert [json.loads(row.target) for row in rows] == texts
+    assert {row.vector for row in rows} == {vector.tobytes()}
+    assert [(row.model_version, row.reason) for row in rows] == [(None, "no class yet"), *[("v1", None)] * 12]
+
+
 def test_the_same_feedback_again_changes_nothing_and_gets_the_same_receipt(home, table, embedding_id):
     first = table.add([feedback(home, "a")], embedding_id)
 

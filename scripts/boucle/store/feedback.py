@@ -20,7 +20,7 @@ from boucle.contract import Label, Record
 from boucle.errors import EmbeddingChanged, FeedbackConflict, InvalidRecord
 from boucle.store import projection
 from boucle.store.chunks import made_at, tells_its_time
-from boucle.store.database import FEEDBACK, PROJECTION, TRAINING_RUNS, Database, now
+from boucle.store.database import FEEDBACK, PROJECTION, TRAINING_RUNS, Database, insert_many, now
 from boucle.store.runs import TrainingRuns
 
 if TYPE_CHECKING:  # the store handles embeddings; it need not import scikit-learn for that
@@ -143,7 +143,7 @@ class FeedbackTable:
                 else:
                     outcomes.append(_conflict(before, item) or self._receipt(before, item))
             if addition.rows:
-                connection.execute(sa.insert(FEEDBACK), addition.rows)
+                insert_many(connection, FEEDBACK, addition.rows)
             # Before the commit: a line too many is cut off by the next writer, a missing one would be a broken promise.
             lines = b"".join(addition.lines)
             if lines and not projection.write_at(self._prod_data, standing.extent.end, lines):
