@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 
-PAUSE, LONGEST_PAUSE_SECONDS = 0.1, 0.005  # of the last answer's time; a database may have been away meanwhile
+PAUSES, LONGEST_PAUSE_SECONDS = 10, 0.005  # in the last answer's time; a database may have been away meanwhile
 
 
 class Grouped(Generic[Asked, Answer]):
@@ -18,7 +18,7 @@ class Grouped(Generic[Asked, Answer]):
 
     ``answer`` gets what was asked, ``most`` at most, in the order in which it came; it returns an answer for each, or
     the exception that one deserves. What it raises, all of them get. Who comes alone is answered at once; the first of
-    a crowd that was just answered waits a moment for the others, a tenth of what their answer took.
+    a crowd that was just answered waits for the others while they keep coming, as long as their answer took at most.
     """
 
     def __init__(self, name: str, answer: Callable[[Sequence[Asked]], Sequence[Answer | Exception]], most: int) -> None:
@@ -38,26 +38,36 @@ class Grouped(Generic[Asked, Answer]):
         self._queue.put(None)
         self._thread.join()
 
-    async def ask(self, asked: Asked) -> Answer:
-        """The answer. Who gives up waiting changes nothing: it is given, and nobody hears it."""
+    def ask(self, asked: Asked) -> "asyncio.Future[Answer]":
+        """The answer, once it is there. Who gives up waiting changes nothing: it is given, and nobody hears it."""
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._queue.put((asked, future))
-        return await future
+        return future
 
     def _work(self) -> None:
         is_stopped, crowd, pause = False, 0, 0.0
         while not is_stopped:
             taken = [self._queue.get()]
-            if 1 + self._queue.qsize() < crowd:  # else it would pay for a commit, and the others for another one
-                sleep(pause)
+            self._gather(crowd, pause)
             taken += [self._queue.get() for _ in range(min(self._queue.qsize(), self._most - 1))]
             waiting = [one for one in taken if one is not None]
             is_stopped = len(waiting) < len(taken)
             if waiting:
                 started = perf_counter()
                 answers = self._answers([asked for asked, _ in waiting])
-                crowd, pause = len(waiting), min(PAUSE * (perf_counter() - started), LONGEST_PAUSE_SECONDS)
+                crowd, pause = len(waiting), min((perf_counter() - started) / PAUSES, LONGEST_PAUSE_SECONDS)
                 self._loop.call_soon_threadsafe(_tell, [future for _, future in waiting], answers)
+
+    def _gather(self, crowd: int, pause: float) -> None:
+        """Wait for the others of the last crowd: else the first would pay for a commit, and they for another one."""
+        came = self._queue.qsize()
+        for _ in range(PAUSES):
+            if 1 + came >= crowd:
+                return
+            sleep(pause)
+            before, came = came, self._queue.qsize()
+            if came == before:
+                return
 
     def _answers(self, asked: Sequence[Asked]) -> Sequence[Answer | Exception]:
         try:

@@ -4,7 +4,7 @@ FastAPI's router, dependencies and middleware cost ten times as much as reading,
 So the application looks at this route by itself (and at one more: `serving.hot_feedback`). Whatever is unusual (a
 mistake in the body, a body in several parts, no model, a version that needs scikit-learn) is handed on unchanged to
 the route in `serving.routes.predict`, which explains it; both answer with `serving.predictor`. `python -m serving` asks
-`HotPath.answer` even before uvicorn makes a task of the request: see `serving.hot_protocol`.
+both even before uvicorn makes a task of the request: see `serving.hot_protocol`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,9 +35,7 @@ class HotPath:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As an ASGI application."""
         message = await receive()
-        answered = (
-            self.answer(scope["headers"], message.get("body", b"")) if is_simple(message, self._body_bytes) else None
-        )
+        answered = self.answer(scope["headers"], message.get("body", b"")) if is_whole(message) else None
         if answered is None:
             await hand_on(self._app, scope, [message], receive, send)
             return
@@ -85,9 +83,9 @@ async def hand_on(app: FastAPI, scope: Scope, taken: Sequence[Message], receive:
     await FastAPI.__call__(app, scope, from_the_start, send)
 
 
-def is_simple(message: Message, body_bytes: int) -> bool:
-    """Whether this is the whole body of a request, and one of allowed length; not if the client is gone."""
-    return not message.get("more_body") and len(message.get("body", b"")) <= body_bytes
+def is_whole(message: Message) -> bool:
+    """Whether this is the whole body of a request."""
+    return not message.get("more_body")
 
 
 def request_id(headers: Headers) -> bytes | None:

@@ -5,12 +5,14 @@ goes to the route in `serving.routes.feedback`: a mistake unchanged, a failure w
 tried twice.
 """
 
+import asyncio
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Annotated
 
 import msgspec
 from fastapi import FastAPI
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from uuid_utils import uuid7
 
 from boucle.contract import NO_NUL, Label
@@ -20,7 +22,7 @@ from serving import given
 from serving.committer import Committer
 from serving.finder import Finder
 from serving.given import Given
-from serving.hot import JSON, hand_on, is_simple, request_id
+from serving.hot import JSON, Headers, hand_on, is_whole, request_id
 from serving.live import LiveModel
 from serving.metrics import Tally
 from serving.predictor import UNREADABLE, Predictor
@@ -48,6 +50,15 @@ _by_id = msgspec.json.Decoder(ById).decode
 _by_data = msgspec.json.Decoder(ByData).decode
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Feedback that is being stored: its receipt to come, its request's headers, and when it came (`perf_counter`)."""
+
+    receipt: "asyncio.Future[Receipt]"
+    headers: Headers
+    started: float
+
+
 class HotFeedback:
     """Stores and acknowledges right feedback."""
 
@@ -62,45 +73,65 @@ class HotFeedback:
         self._tally = tally
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As an ASGI application."""
+        """As an ASGI application; what was asked already stands in the scope as ``pending``."""
         message = await receive()
-        started = perf_counter()
-        predictor = self._live.predictor
-        asked = _read(scope, message, predictor) if predictor and is_simple(message, self._body_bytes) else None
-        if predictor is None or asked is None:
+        pending = scope.get("pending")
+        if pending is None and is_whole(message):
+            pending = self.ask(scope["headers"], message.get("body", b""))
+        if pending is None:
             await hand_on(self._app, scope, [message], receive, send)
             return
         try:
-            receipt = await self._store(asked, predictor)
+            await pending.receipt
         except Exception as failure:  # the route's handlers have an answer to every one
             await hand_on(self._app, {**scope, "failure": failure}, [message], receive, send)
             return
-        body = written(receipt)
+        identifier, body = self.acknowledge(pending)
         length = (b"content-length", b"%d" % len(body))
-        identifier = (b"x-request-id", request_id(scope["headers"]) or str(uuid7()).encode())
-        await send({"type": "http.response.start", "status": 201, "headers": (JSON, length, identifier)})
+        headers = (JSON, length, (b"x-request-id", identifier))
+        await send({"type": "http.response.start", "status": 201, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-        self._tally.feedback(perf_counter() - started)
 
-    async def _store(self, asked: ById | Given, predictor: Predictor) -> Receipt:
+    def ask(self, headers: Headers, body: bytes) -> Pending | None:
+        """Have the feedback stored; None if the request, whose ``body`` is whole, is not simply right."""
+        started, predictor = perf_counter(), self._live.predictor
+        if predictor is None or len(body) > self._body_bytes:
+            return None
+        asked = _read(headers, body, predictor)
+        if asked is None:
+            return None
+        if isinstance(asked, ById):
+            receipt: asyncio.Future[Receipt] = asyncio.ensure_future(self._find_and_store(asked, predictor))
+        else:
+            receipt = self._committer.ask(asked)
         self._tally.in_flight += 1
-        try:
-            if isinstance(asked, ById):
-                logged = await self._finder.find(asked.prediction_id)
-                asked = given.of_prediction(logged, asked.target, predictor.version)
-            return await self._committer.ask(asked)
-        finally:
-            self._tally.in_flight -= 1
+        receipt.add_done_callback(self._land)
+        return Pending(receipt, headers, started)
+
+    def acknowledge(self, pending: Pending) -> tuple[bytes, bytes]:
+        """The request's identifier and the answer, once the receipt is there."""
+        body = written(pending.receipt.result())
+        self._tally.feedback(perf_counter() - pending.started)
+        return request_id(pending.headers) or str(uuid7()).encode(), body
+
+    async def _find_and_store(self, asked: ById, predictor: Predictor) -> Receipt:
+        logged = await self._finder.find(asked.prediction_id)
+        return await self._committer.ask(given.of_prediction(logged, asked.target, predictor.version))
+
+    def _land(self, receipt: "asyncio.Future[Receipt]") -> None:
+        self._tally.in_flight -= 1
+        if not receipt.cancelled():
+            receipt.exception()  # looked at: else asyncio would log a failure whose client is gone
 
 
-def _read(scope: Scope, message: Message, predictor: Predictor) -> ById | Given | None:
+def _read(headers: Headers, body: bytes, predictor: Predictor) -> ById | Given | None:
     """What the request says; None if it is wrong, or not simply right."""
-    keys = [value for name, value in scope["headers"] if name == b"idempotency-key"]
+    keys = [value for name, value in headers if name == b"idempotency-key"]
     if len(keys) > 1 or not all(1 <= len(key) <= LONGEST_KEY for key in keys):
         return None
     identifier = given.identifier(keys[0].decode("latin-1") if keys else None)
     try:
-        asked = _decode(message["body"])
+        asked = _decode(body)
         return asked if isinstance(asked, ById) else _of_data(asked, identifier, predictor)
     except (*UNREADABLE, InvalidRecord):
         return None

@@ -1,9 +1,10 @@
 """uvicorn's HTTP, which lets `serving.hot` answer as soon as a request's last byte is there.
 
 uvicorn makes a scope and starts a task for each request when its headers are complete, and the task then waits for the
-body: more than a third of what a prediction costs. Here uvicorn is not told of a request that the hot path may answer
+body: more than a third of what a prediction costs. Here uvicorn is not told of a request that a hot path may answer
 until its body is complete, and mostly never. Whatever is unusual (a long body, a mistake in it, a client that does not
-read its answers) is told it after all, in the same calls as ever; all other requests at once.
+read its answers) is told it after all, in the same calls as ever; all other requests at once. Feedback waits for its
+commit: uvicorn is told of it meanwhile if another request or the stop comes, and at last if the commit fails.
 
 Answers leave when the event loop has read what is there: requests that came together are read and scored one after the
 other, then answered one after the other. By turns they cost a third more with a linear model, and half as much again
@@ -14,25 +15,32 @@ a connection has one, which looks when it goes off how long it has been quiet.
 """
 
 import asyncio
+from typing import cast
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
-from serving import hot_batch
+from boucle.store import Receipt
+from serving import hot, hot_batch, hot_feedback
 from serving.batch import AT_ONCE_BYTES
-from serving.hot import PATH, HotApp, HotPath
+from serving.hot import HotApp, HotPath
+from serving.hot_feedback import HotFeedback, Pending
 from serving.stopping import PatientProtocol
 
-URL = PATH.encode()
-WHOLE = {URL: HIGH_WATER_LIMIT, hot_batch.PATH.encode(): AT_ONCE_BYTES}  # bytes that are waited for
-HEAD = b"HTTP/1.1 200 OK\r\n%bcontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n%b"
+PREDICT, FEEDBACK, BATCH = (module.PATH.encode() for module in (hot, hot_feedback, hot_batch))
+WHOLE = {PREDICT: HIGH_WATER_LIMIT, FEEDBACK: HIGH_WATER_LIMIT, BATCH: AT_ONCE_BYTES}  # bytes that are waited for
+OK, CREATED = b"200 OK", b"201 Created"
+HEAD = b"HTTP/1.1 %b\r\n%bcontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n%b"
 
 
 class HotProtocol(PatientProtocol):
     """One connection."""
 
-    _hot: HotPath | None = None
+    _predictions: HotPath | None = None
+    _feedback: HotFeedback | None = None
     _parts: list[bytes] | None = None  # the body of a request that uvicorn does not know of
     _room = 0  # bytes that it may still have
+    _pending: Pending | None = None  # that request, if its feedback is being stored
+    _keeps = True  # whether the client wants the connection to stay
     _unsent: list[bytes] | None = None  # answers that leave when all that has come is read
     _quiet_since: float | None = None  # seconds of the loop's clock; None while a request is under way
     _timer: asyncio.TimerHandle | None = None
@@ -40,9 +48,9 @@ class HotProtocol(PatientProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin with a connection."""
         super().connection_made(transport)
-        hot = self.app.hot[PATH] if isinstance(self.app, HotApp) else None
-        if isinstance(hot, HotPath) and not self.root_path and self.limit_concurrency is None:
-            self._hot = hot
+        if isinstance(self.app, HotApp) and not self.root_path and self.limit_concurrency is None:
+            self._predictions = cast(HotPath, self.app.hot[hot.PATH])
+            self._feedback = cast(HotFeedback, self.app.hot[hot_feedback.PATH])
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave nothing behind that would keep the connection in memory."""
@@ -56,7 +64,8 @@ class HotProtocol(PatientProtocol):
         super().eof_received()
 
     def on_message_begin(self) -> None:
-        """Take a request's first byte, which may have come together with requests that are answered already."""
+        """Take a request's first byte, which may have come together with those of others, answered already or not."""
+        self._tell_uvicorn_of_feedback()
         self._quiet_since = None
         super().on_message_begin()
 
@@ -65,7 +74,7 @@ class HotProtocol(PatientProtocol):
         most = WHOLE.get(self.url, 0)
         is_hot = (
             most
-            and self._hot is not None
+            and self._predictions is not None
             and self.parser.get_method() == b"POST"
             and not self.expect_100_continue
             and not self.parser.should_upgrade()
@@ -88,11 +97,10 @@ class HotProtocol(PatientProtocol):
 
     def on_message_complete(self) -> None:
         """Answer, if nothing is unusual."""
-        answered = None if self._parts is None or self.url != URL else self._answered(b"".join(self._parts))
-        if answered is not None:
-            self._parts = None
-            self._answer(*answered)
-            return
+        if self._parts is not None:
+            self._keeps = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
+            if not self.flow.write_paused and self._takes(b"".join(self._parts)):
+                return
         self._tell_uvicorn()
         super().on_message_complete()
 
@@ -109,6 +117,7 @@ class HotProtocol(PatientProtocol):
 
     def shutdown(self) -> None:
         """Answer what is under way, and close the connection."""
+        self._tell_uvicorn_of_feedback()
         self._tell_uvicorn()
         super().shutdown()
 
@@ -117,22 +126,40 @@ class HotProtocol(PatientProtocol):
         self._send_answers()
         super().send_400_response(msg)
 
-    def _answered(self, body: bytes) -> tuple[bytes, bytes] | None:
-        if self._hot is None or self.flow.write_paused:  # the task waits until the client reads its answers
-            return None
+    def _takes(self, body: bytes) -> bool:
+        """Whether the request is answered, or will be."""
+        answered = None
         try:
-            return self._hot.answer(self.headers, body)
+            if self.url == PREDICT and self._predictions is not None:
+                answered = self._predictions.answer(self.headers, body)
+            elif self.url == FEEDBACK and self._feedback is not None:
+                self._pending = self._feedback.ask(self.headers, body)
         except Exception:  # the task will fail alike, where failures are logged and answered
-            return None
+            return False
+        if answered is not None:
+            self._answer(OK, *answered)
+        elif self._pending is not None:
+            self._pending.receipt.add_done_callback(self._acknowledge)
+        return answered is not None or self._pending is not None
 
-    def _answer(self, identifier: bytes, body: bytes) -> None:
+    def _acknowledge(self, receipt: "asyncio.Future[Receipt]") -> None:
+        if self._pending is None or self._feedback is None or self.transport.is_closing():
+            return  # uvicorn was told, or the client is gone: it is stored all the same
+        if receipt.cancelled() or receipt.exception() is not None:  # which the route has an answer to
+            self._tell_uvicorn_of_feedback()
+            return
+        pending, self._pending = self._pending, None
+        self._answer(CREATED, *self._feedback.acknowledge(pending))
+
+    def _answer(self, status: bytes, identifier: bytes, body: bytes) -> None:
+        self._parts = None
         defaults = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
-        keeps = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0" and not self._stopping
+        keeps = self._keeps and not self._stopping
         ending = b"" if keeps else b"connection: close\r\n"
         if self._unsent is None:
             self._unsent = []
             self.loop.call_soon(self._send_answers)
-        self._unsent.append(HEAD % (defaults, len(body), identifier, ending, body))
+        self._unsent.append(HEAD % (status, defaults, len(body), identifier, ending, body))
         if not keeps:
             self._send_answers()
             self.transport.close()
@@ -162,3 +189,11 @@ class HotProtocol(PatientProtocol):
             parts, self._parts = self._parts, None
             super().on_headers_complete()
             super().on_body(b"".join(parts))
+
+    def _tell_uvicorn_of_feedback(self) -> None:
+        """Let a task wait for the receipt, if one is to come: it failed, or another request comes, or the stop."""
+        if self._pending is not None:
+            self.scope["pending"], self._pending = self._pending, None  # type: ignore[typeddict-unknown-key]
+            self._tell_uvicorn()
+            self.cycle.keep_alive = self.cycle.keep_alive and self._keeps  # by now the parser has forgotten
+            super().on_message_complete()

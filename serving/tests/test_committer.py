@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import threading
 from contextlib import asynccontextmanager
+from itertools import islice
 
 import httpx
 import pytest
@@ -322,3 +323,41 @@ def test_the_first_of_a_crowd_waits_for_the_others_and_who_comes_alone_for_nobod
     assert groups == [[0], [1, 2], [3, 4], [5], [6], [7]]
     assert len(pauses) == 2  # for 3, and for 5, whose company stayed away
     assert all(0 < seconds <= grouping.LONGEST_PAUSE_SECONDS for seconds in pauses)
+
+
+@pytest.mark.parametrize("others", [3, 50])
+def test_a_crowd_that_keeps_coming_is_waited_for_but_not_for_ever(monkeypatch, others):
+    groups, asking, together = [], [], threading.Event()
+
+    def work(asked):
+        groups.append(len(asked))
+        together.wait(10)
+        return asked
+
+    async def scenario():
+        loop, grouped, waiting = asyncio.get_running_loop(), Grouped("test", work, most=100), iter(range(others))
+
+        async def come():
+            asking.extend(map(grouped.ask, islice(waiting, 1)))
+
+        def pause(_):  # somebody comes in each
+            if asking:
+                asyncio.run_coroutine_threadsafe(come(), loop).result(10)
+
+        monkeypatch.setattr(grouping, "sleep", pause)
+        grouped.start()
+        crowd = [grouped.ask(None)]
+        while not groups:
+            await asyncio.sleep(0.001)
+        crowd += [grouped.ask(None) for _ in range(others + 1)]
+        together.set()
+        await asyncio.gather(*crowd)
+        asking.append(grouped.ask(None))
+        while len(groups) < 3:
+            await asyncio.sleep(0.001)
+        await asyncio.gather(*asking)
+        await asyncio.to_thread(grouped.stop)
+
+    asyncio.run(scenario())
+
+    assert groups[:3] == [1, others + 1, 1 + min(others, grouping.PAUSES)]
