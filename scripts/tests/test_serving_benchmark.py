@@ -275,6 +275,17 @@ def test_a_steady_load_keeps_its_rate_and_counts_what_is_refused(noop):
     assert answers.p50 > 0
 
 
+def test_a_server_may_keep_its_bytecode_whatever_its_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    code = "import sys; print(sys.dont_write_bytecode, flush=True); input()"
+    launch = Launch([sys.executable, "-c", code], 0, tmp_path, {"PYTHONDONTWRITEBYTECODE": "1"})
+
+    with running(launch, tmp_path / "log"):
+        wait_for((tmp_path / "log").read_text, "its word")
+
+    assert (tmp_path / "log").read_text().startswith("False")
+
+
 def test_a_process_that_left_its_parent_is_found_by_its_mark(tmp_path):
     wait = "import time; time.sleep(60)"
     code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', '{wait}'], start_new_session=True); {wait}"

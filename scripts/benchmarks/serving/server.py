@@ -78,12 +78,13 @@ class Server:
         """Start the first process."""
         pinned = [] if self._core is None else ["taskset", "--cpu-list", str(self._core)]
         # Who is not allowed to keep its bytecode compiles everything at every start.
-        ours = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        environment = {**os.environ, **self.launch.environment, MARK: self._mark}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with self._log.open("wb") as output:
             self._started_at = time.perf_counter()
             self._first = subprocess.Popen(  # noqa: S603  # no shell; our own words
                 [*pinned, *self.launch.command],
-                env={**ours, **self.launch.environment, MARK: self._mark},
+                env=environment,
                 cwd=self.launch.folder,
                 stdout=output,
                 stderr=subprocess.STDOUT,
