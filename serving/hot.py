@@ -1,10 +1,11 @@
 """`POST /predict` before the framework: what is right is answered here, all else goes the documented way.
 
 FastAPI's router, dependencies and middleware cost ten times as much as reading, scoring, logging and writing an answer.
-So the application looks at this route by itself (and at one more: `serving.hot_feedback`). Whatever is unusual (a
-mistake in the body, a body in several parts, no model, a version that needs scikit-learn) is handed on unchanged to
-the route in `serving.routes.predict`, which explains it; both answer with `serving.predictor`. `python -m serving` asks
-both even before uvicorn makes a task of the request: see `serving.hot_protocol`.
+So the application looks at this route by itself (and at two more: `serving.hot_feedback`, `serving.hot_batch`).
+Whatever is unusual (a mistake in the body, a body in several parts, no model, a version that needs scikit-learn) is
+handed on unchanged to the route in `serving.routes.predict`, which explains it; both answer with `serving.predictor`.
+`python -m serving` asks for predictions and feedback even before uvicorn makes a task of the request: see
+`serving.hot_protocol`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

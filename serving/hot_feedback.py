@@ -129,10 +129,9 @@ def _read(headers: Headers, body: bytes, predictor: Predictor) -> ById | Given |
     keys = [value for name, value in headers if name == b"idempotency-key"]
     if len(keys) > 1 or not all(1 <= len(key) <= LONGEST_KEY for key in keys):
         return None
-    identifier = given.identifier(keys[0].decode("latin-1") if keys else None)
     try:
         asked = _decode(body)
-        return asked if isinstance(asked, ById) else _of_data(asked, identifier, predictor)
+        return asked if isinstance(asked, ById) else _of_data(asked, keys[0] if keys else None, predictor)
     except (*UNREADABLE, InvalidRecord):
         return None
 
@@ -144,7 +143,7 @@ def _decode(body: bytes) -> ById | ByData:
         return _by_data(body)
 
 
-def _of_data(asked: ByData, identifier: str, predictor: Predictor) -> Given:
+def _of_data(asked: ByData, key: bytes | None, predictor: Predictor) -> Given:
     values, _ = predictor.read(bytes(asked.data))
-    record = predictor.record(values)
+    record, identifier = predictor.record(values), given.identifier(key.decode("latin-1") if key else None)
     return given.of_data(record, asked.prediction, asked.target, identifier, predictor.version, record)

@@ -65,7 +65,7 @@ class HotProtocol(PatientProtocol):
 
     def on_message_begin(self) -> None:
         """Take a request's first byte, which may have come together with those of others, answered already or not."""
-        self._tell_uvicorn_of_feedback()
+        self._tell_uvicorn()
         self._quiet_since = None
         super().on_message_begin()
 
@@ -117,7 +117,6 @@ class HotProtocol(PatientProtocol):
 
     def shutdown(self) -> None:
         """Answer what is under way, and close the connection."""
-        self._tell_uvicorn_of_feedback()
         self._tell_uvicorn()
         super().shutdown()
 
@@ -146,7 +145,7 @@ class HotProtocol(PatientProtocol):
         if self._pending is None or self._feedback is None or self.transport.is_closing():
             return  # uvicorn was told, or the client is gone: it is stored all the same
         if receipt.cancelled() or receipt.exception() is not None:  # which the route has an answer to
-            self._tell_uvicorn_of_feedback()
+            self._tell_uvicorn()
             return
         pending, self._pending = self._pending, None
         self._answer(CREATED, *self._feedback.acknowledge(pending))
@@ -184,16 +183,15 @@ class HotProtocol(PatientProtocol):
             self.timeout_keep_alive_handler()
 
     def _tell_uvicorn(self) -> None:
-        """What it was not told of the request under way, if there is one."""
-        if self._parts is not None:
-            parts, self._parts = self._parts, None
-            super().on_headers_complete()
-            super().on_body(b"".join(parts))
-
-    def _tell_uvicorn_of_feedback(self) -> None:
-        """Let a task wait for the receipt, if one is to come: it failed, or another request comes, or the stop."""
-        if self._pending is not None:
-            self.scope["pending"], self._pending = self._pending, None  # type: ignore[typeddict-unknown-key]
-            self._tell_uvicorn()
+        """What it was not told of the request under way, if there is one; of feedback, that its receipt is to come."""
+        if self._parts is None:
+            return
+        parts, self._parts = self._parts, None
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            self.scope["pending"] = pending  # type: ignore[typeddict-unknown-key]
+        super().on_headers_complete()
+        super().on_body(b"".join(parts))
+        if pending is not None:
             self.cycle.keep_alive = self.cycle.keep_alive and self._keeps  # by now the parser has forgotten
             super().on_message_complete()
