@@ -10,8 +10,8 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
+import orjson
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
@@ -41,8 +41,6 @@ LAST = (
     sa.select(FEEDBACK.c.row, FEEDBACK.c.line_end, FEEDBACK.c.checksum).order_by(FEEDBACK.c.row.desc()).limit(1)
 ).subquery()
 STANDING = sa.select(PROJECTION.c.embedding_id, PROJECTION.c.header, LAST).outerjoin_from(PROJECTION, LAST, sa.true())
-
-_encode = msgspec.json.Encoder().encode
 
 Rows = Sequence[sa.Row[Any]]
 
@@ -306,7 +304,7 @@ class _Addition:
             self.lines.append(projection.row_line(item.vector, item.target, item.prediction))
             self._extent = self._extent.followed_by(self.lines[-1])
         # Labels are looked for by their text: written as ever. Nobody looks for an input.
-        known = _Known(self.last, _encode(item.input).decode(), _written(item.target), item.set_aside, run_id)
+        known = _Known(self.last, orjson.dumps(item.input).decode(), _written(item.target), item.set_aside, run_id)
         self.rows.append(
             {
                 "row": known.row,

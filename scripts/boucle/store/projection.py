@@ -10,11 +10,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import orjson
+
 from boucle import files
 from boucle.arrays import FloatArray
 from boucle.contract import Label
 
 READ_BYTES = 1 << 20
+
+# Signs of a float that orjson may spell otherwise than repr does: very small ones, very large ones, and none.
+UNLIKE_REPR = b"e", b"0.0000", b"null"
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,14 @@ def header_line(columns: Sequence[str]) -> str:
 
 
 def row_line(vector: FloatArray, target: Label, prediction: Label) -> bytes:
-    """One row; a float is written with the digits that give the same float back."""
-    return f"{','.join(map(repr, vector.tolist()))},{_cell(target)},{_cell(prediction)}\n".encode()
+    """One row; a float is written with the digits that give the same float back.
+
+    A row's line must never change by a byte: the table knows where it ends.
+    """
+    numbers = orjson.dumps(vector.tolist())[1:-1]  # in a tenth of repr's time
+    if any(sign in numbers for sign in UNLIKE_REPR):
+        numbers = ",".join(map(repr, vector.tolist())).encode()
+    return numbers + f",{_cell(target)},{_cell(prediction)}\n".encode()
 
 
 def write_at(path: Path, end: int, lines: bytes) -> bool:
