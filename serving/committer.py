@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import asdict
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from boucle.artifacts import ServedVersion
@@ -67,7 +68,7 @@ class Committer(Grouped[Given, Receipt]):
 
     def _embed_and_add(self, truths: Sequence[Truth], version: ServedVersion) -> Sequence[Outcome]:
         vectors = version.embedding.vectors([truth.input for truth in truths])
-        items = [Feedback(vector=vector, **vars(truth)) for truth, vector in zip(truths, vectors, strict=True)]
+        items = [Feedback(vector=vector, **asdict(truth)) for truth, vector in zip(truths, vectors, strict=True)]
         return self._feedback.add(items, version.embedding.id)
 
 

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+import msgspec
 from uuid_utils import uuid7
 
 from boucle.artifacts import ServedVersion
@@ -11,8 +11,7 @@ from boucle.contract import Cell, Label, Record, Target, show
 from boucle.store import LoggedPrediction
 
 
-@dataclass(frozen=True)
-class Truth:
+class Truth(msgspec.Struct, frozen=True):
     """A feedback as one version's contract reads it, before it is embedded; see `boucle.store.Feedback`."""
 
     prediction_id: str
@@ -23,8 +22,7 @@ class Truth:
     set_aside: str | None
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(msgspec.Struct, frozen=True):
     """A feedback as ``version`` reads it, and how another one would, should it take over meanwhile."""
 
     truth: Truth

@@ -6,7 +6,6 @@ tried twice.
 """
 
 import asyncio
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Annotated
 
@@ -50,8 +49,7 @@ _by_id = msgspec.json.Decoder(ById).decode
 _by_data = msgspec.json.Decoder(ByData).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(msgspec.Struct, frozen=True):
     """Feedback that is being stored: its receipt to come, its request's headers, and when it came (`perf_counter`)."""
 
     receipt: "asyncio.Future[Receipt]"

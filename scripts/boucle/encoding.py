@@ -16,7 +16,8 @@ UNKNOWN = -1
 
 def encode(contract: Contract, records: Sequence[Record]) -> FloatArray:
     """Validated records as numbers, shape (n_records, n_features): see `encode_columns`."""
-    return encode_columns(contract, ([record[feature.name] for record in records] for feature in contract.features))
+    names = contract.names
+    return encode_rows(contract, [[record[name] for name in names] for record in records])
 
 
 def encode_columns(contract: Contract, columns: Iterable[Sequence[Cell]]) -> FloatArray:
@@ -36,11 +37,11 @@ def encode_columns(contract: Contract, columns: Iterable[Sequence[Cell]]) -> Flo
 
 
 def encode_rows(contract: Contract, rows: Sequence[Sequence[Cell]]) -> FloatArray:
-    """Rows of typed values in the contract's order as numbers: see `encode_columns`; it may be read-only."""
+    """Rows of typed values in the contract's order as numbers: see `encode_columns`."""
     if any(isinstance(feature, Category) or feature.nullable for feature in contract.features):
-        return encode_columns(contract, zip(*rows, strict=True))
+        return encode_columns(contract, zip(*rows, strict=True) if rows else [()] * len(contract.features))
     # A quarter of what NumPy takes, which looks at the type of every value.
-    packed = b"".join(starmap(Struct(f"{len(contract.features)}d").pack, rows))
+    packed = bytearray().join(starmap(Struct(f"{len(contract.features)}d").pack, rows))
     return np.frombuffer(packed).reshape(len(rows), len(contract.features))
 
 

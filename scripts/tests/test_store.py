@@ -1,12 +1,12 @@
 import json
 import threading
 import tracemalloc
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from boucle.errors import EmbeddingChanged, FeedbackConflict, LeaseLost
 from boucle.store import Feedback, Labelled

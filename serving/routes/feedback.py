@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
+from msgspec.structs import asdict
 
 from boucle.store import Receipt as StoredReceipt
 from serving import bodies, given, metrics
@@ -49,4 +50,4 @@ async def give_feedback(
 
 def written(receipt: StoredReceipt) -> bytes:
     """The receipt as `serving.schemas.Receipt` describes it."""
-    return _encode({**vars(receipt), "retraining_requested": receipt.retraining_requested})
+    return _encode({**asdict(receipt), "retraining_requested": receipt.retraining_requested})

@@ -10,9 +10,11 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import orjson
 import sqlalchemy as sa
+from msgspec.structs import asdict
 from numpy.typing import NDArray
 
 from boucle.arrays import FloatArray, IndexArray, Labels
@@ -45,8 +47,7 @@ STANDING = sa.select(PROJECTION.c.embedding_id, PROJECTION.c.header, LAST).outer
 Rows = Sequence[sa.Row[Any]]
 
 
-@dataclass(frozen=True)
-class Feedback:
+class Feedback(msgspec.Struct, frozen=True):
     """The truth about one input, beside what was predicted; ``vector`` has shape (n_components,)."""
 
     prediction_id: str
@@ -58,8 +59,7 @@ class Feedback:
     set_aside: str | None = None  # why the row cannot be learnt from, or not yet
 
 
-@dataclass(frozen=True)
-class GivenFeedback(Feedback):
+class GivenFeedback(Feedback, frozen=True):
     """Feedback as it stands in the table: its row, when it came, and how long after its prediction if that is known."""
 
     row: int = 0
@@ -74,8 +74,7 @@ class GivenFeedback(Feedback):
         return (given - made).total_seconds()
 
 
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """What the client gets for a feedback: the same again however often it is sent."""
 
     row: int
@@ -203,7 +202,9 @@ class FeedbackTable:
         query = sa.select(FEEDBACK).where(FEEDBACK.c.status == ACCEPTED).order_by(FEEDBACK.c.row.desc()).limit(limit)
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
-        return [GivenFeedback(**vars(_feedback(row)), row=row.row, created_at=row.created_at) for row in reversed(rows)]
+        return [
+            GivenFeedback(**asdict(_feedback(row)), row=row.row, created_at=row.created_at) for row in reversed(rows)
+        ]
 
     def last_given_at(self) -> str | None:
         """When the last row came."""
@@ -267,8 +268,7 @@ class FeedbackTable:
         return self._k - row % self._k if self._k else None
 
 
-@dataclass(frozen=True)
-class _Known:
+class _Known(msgspec.Struct, frozen=True):
     """What the table holds of a feedback: input and target as JSON, and the training run that its row requested."""
 
     row: int

@@ -6,10 +6,10 @@ import io
 import os
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import msgspec
 import orjson
 
 from boucle import files
@@ -18,12 +18,8 @@ from boucle.contract import Label
 
 READ_BYTES = 1 << 20
 
-# Signs of a float that orjson may spell otherwise than repr does: very small ones, very large ones, and none.
-UNLIKE_REPR = b"e", b"0.0000", b"null"
 
-
-@dataclass(frozen=True)
-class Extent:
+class Extent(msgspec.Struct, frozen=True):
     """What the file holds as far as byte ``end``, by its CRC-32."""
 
     end: int = 0
@@ -45,7 +41,7 @@ def row_line(vector: FloatArray, target: Label, prediction: Label) -> bytes:
     A row's line must never change by a byte: the table knows where it ends.
     """
     numbers = orjson.dumps(vector.tolist())[1:-1]  # in a tenth of repr's time
-    if any(sign in numbers for sign in UNLIKE_REPR):
+    if b"e" in numbers or b"0.0000" in numbers or b"null" in numbers:  # spelled otherwise than by repr, perhaps
         numbers = ",".join(map(repr, vector.tolist())).encode()
     return numbers + f",{_cell(target)},{_cell(prediction)}\n".encode()
 
