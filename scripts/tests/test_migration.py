@@ -11,6 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from msgspec.structs import asdict
 
 from boucle.errors import UnknownRevision
 from boucle.store import migration, open_store
@@ -176,4 +177,4 @@ def test_predictions_from_before_the_chunks_are_all_there_and_read_the_same(url,
     assert log.count() == len(seen) == len(rows)
     assert chunks < 60
     for row in (*rows[::97], *rows[-3:]):
-        assert vars(log.find(row["prediction_id"])) == by_identifier[row["prediction_id"]]
+        assert asdict(log.find(row["prediction_id"])) == by_identifier[row["prediction_id"]]

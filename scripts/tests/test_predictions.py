@@ -107,6 +107,19 @@ def test_what_was_never_predicted_is_not_found(log, unknown):
 
 
 @on_each_database
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_a_prediction_is_found_where_an_earlier_ones_first_value_is_its_identifier(log, width):
+    source = PredictionSource("v1", "champion", tuple("abcde"[:width]), ("false", "true"))
+    wanted = new_id(at(1))
+    rows = [(prediction_id, 0.001, [wanted] * width, True, [0.25, 0.75]) for prediction_id in (new_id(at(0.5)), wanted)]
+
+    log.add(list(pack(source, rows)))
+
+    assert log.find(wanted).prediction_id == wanted
+    assert set(log.find_all({given[0] for given in rows})) == {given[0] for given in rows}
+
+
+@on_each_database
 def test_chunks_of_workers_that_overlap_are_read_as_one_log(log):
     rows = [row(number / 100) for number in range(400)]
     workers = [rows[0::3], rows[1::3], rows[2::3]]

@@ -2,7 +2,9 @@
 
 import json
 import time
-from collections.abc import Container, Sequence, Set
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence, Set
+from functools import lru_cache
 from importlib import import_module
 from itertools import accumulate
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from boucle.pacing import breathe
-from boucle.store.chunks import LoggedPrediction, PredictionChunk, PredictionSource, earliest_first, unpack
+from boucle.store.chunks import LoggedPrediction, PredictionChunk, PredictionSource, earliest_first, pick, unpack
 from boucle.store.database import PREDICTION_CHUNKS, Database
 
 BATCH = 500
@@ -19,6 +21,11 @@ PAUSE_SECONDS = 0.05
 SMALL_CHECKPOINT_PAGES = 100  # a thousand at once would hold up those who answer for 4 ms
 
 CHUNKS = PREDICTION_CHUNKS.c
+
+MAY_HOLD = sa.select(PREDICTION_CHUNKS).where(
+    CHUNKS.first_id.between(sa.bindparam("earliest_first"), sa.bindparam("prediction_id")),
+    CHUNKS.last_id >= sa.bindparam("prediction_id"),
+)
 
 
 class PredictionLog:
@@ -61,12 +68,13 @@ class PredictionLog:
 
     def find_all(self, prediction_ids: Set[str]) -> dict[str, LoggedPrediction]:
         """The predictions with these identifiers, as far as they are logged; neighbours are read together."""
-        found: dict[str, LoggedPrediction] = {}
+        wanted, found = sorted(prediction_ids), dict[str, LoggedPrediction]()
         with self._database.reading() as connection:
-            for prediction_id in sorted(prediction_ids):
+            for prediction_id in wanted:
                 if prediction_id not in found:
-                    for chunk in connection.execute(sa.select(PREDICTION_CHUNKS).where(_may_hold(prediction_id))):
-                        found |= {logged.prediction_id: logged for logged in _unpacked(chunk, prediction_ids)}
+                    asked = {"prediction_id": prediction_id, "earliest_first": earliest_first(prediction_id)}
+                    for chunk in connection.execute(MAY_HOLD, asked):
+                        found |= {logged.prediction_id: logged for logged in _picked(chunk, wanted)}
         return found
 
     def newest(self, limit: int) -> list[LoggedPrediction]:
@@ -161,11 +169,6 @@ def _total() -> sa.Select[int]:
     return sa.select(sa.cast(sa.func.coalesce(sa.func.sum(CHUNKS.rows), 0), sa.BigInteger))
 
 
-def _may_hold(prediction_id: str) -> sa.ColumnElement[bool]:
-    begins = CHUNKS.first_id.between(earliest_first(prediction_id), prediction_id)
-    return sa.and_(begins, CHUNKS.last_id >= prediction_id)
-
-
 def _old(version: str, moment: str) -> sa.ColumnElement[bool]:
     # With the version, although it does not matter here: so the index that starts with it is used.
     return sa.and_(CHUNKS.model_version == version, CHUNKS.created_at < moment)
@@ -188,7 +191,19 @@ def _rows_after(connection: sa.Connection, first_id: str, prediction_id: str) ->
     return sum(logged.prediction_id > prediction_id for logged in _unpacked(chunk)) if chunk else 0
 
 
-def _unpacked(chunk: sa.Row[Any], wanted: Container[str] | None = None) -> list[LoggedPrediction]:
-    names = (tuple(json.loads(text)) for text in (chunk.columns, chunk.classes))
-    source = PredictionSource(chunk.model_version, chunk.arm, *names)
-    return unpack(source, chunk.content, chunk.created_at, wanted)
+def _unpacked(chunk: sa.Row[Any]) -> list[LoggedPrediction]:
+    return unpack(_source(chunk), chunk.content, chunk.created_at)
+
+
+def _picked(chunk: sa.Row[Any], wanted: Sequence[str]) -> Iterator[LoggedPrediction]:
+    near = wanted[bisect_left(wanted, chunk.first_id) : bisect_right(wanted, chunk.last_id)]
+    return pick(_source(chunk), chunk.content, chunk.created_at, near)
+
+
+def _source(chunk: sa.Row[Any]) -> PredictionSource:
+    return _source_of(chunk.model_version, chunk.arm, chunk.columns, chunk.classes)
+
+
+@lru_cache(maxsize=100)  # a version's chunks are alike in it
+def _source_of(model_version: str, arm: str, columns: str, classes: str) -> PredictionSource:
+    return PredictionSource(model_version, arm, tuple(json.loads(columns)), tuple(json.loads(classes)))
