@@ -9,7 +9,7 @@ import os
 import tempfile
 import time
 import timeit
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import typer
@@ -34,7 +34,7 @@ REPETITIONS, LOOPS = 15, 5_000
 def main() -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory(prefix="boucle-hot-") as folder:
-        predictors = dict(_predictors(Path(folder)))
+        predictors = dict(trained(Path(folder)))
     linear = predictors["logistic_regression"]
     body = json.dumps(linear.contract.example).encode()
     values, warnings = linear.read(body)
@@ -58,15 +58,16 @@ def main() -> None:
     }
     typer.echo("| step | µs |\n| --- | ---: |")
     for name, step in steps.items():
-        typer.echo(f"| {name} | {_microseconds(step):.2f} |")
-    packing = _microseconds(lambda: list(pack(source, rows)), 200) / len(rows)
+        typer.echo(f"| {name} | {microseconds(step):.2f} |")
+    packing = microseconds(lambda: list(pack(source, rows)), 200) / len(rows)
     typer.echo(f"| packing for the log, in the journal's thread | {packing:.2f} |")
     for name, one in predictors.items():
         typer.echo(f"| the whole hot path, {name.replace('_', ' ')} | {_whole(one, body, tally):.1f} |")
 
 
-def _predictors(folder: Path) -> Iterator[tuple[str, Predictor]]:
-    for name in ALGORITHMS:
+def trained(folder: Path, algorithms: Sequence[str] = ALGORITHMS) -> Iterator[tuple[str, Predictor]]:
+    """A predictor of each algorithm."""
+    for name in algorithms:
         project = Project(
             data={"source": "sklearn:breast_cancer", "target": "diagnosis"}, training={"candidates": [name]}
         )
@@ -80,7 +81,8 @@ def _silent(_: str) -> None:
     pass
 
 
-def _microseconds(step: Callable[[], object], loops: int = LOOPS) -> float:
+def microseconds(step: Callable[[], object], loops: int = LOOPS) -> float:
+    """CPU of one call."""
     return min(timeit.repeat(step, number=loops, repeat=REPETITIONS, timer=time.process_time)) / loops * 1e6
 
 
@@ -89,7 +91,7 @@ def _whole(predictor: Predictor, body: bytes, tally: metrics.Tally) -> float:
     live.swap(predictor)
     hot = HotPath(None, live, tally, 10**6)  # type: ignore[arg-type]  # nothing is handed on
     headers = [(b"host", b"127.0.0.1:8080"), (b"content-type", b"application/json"), (b"content-length", b"800")]
-    return _microseconds(lambda: hot.answer(headers, body))
+    return microseconds(lambda: hot.answer(headers, body))
 
 
 if __name__ == "__main__":
