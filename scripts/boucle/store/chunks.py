@@ -116,7 +116,7 @@ def pick(
 ) -> Iterator[LoggedPrediction]:
     """Those of a chunk that have these identifiers, which are in order, as far as they are in it.
 
-    They are looked for in the text: to read a whole chunk for one of them takes ten times as long.
+    They are looked for in the text, each behind the one before: to read a whole chunk for one takes ten times as long.
     """
     position = 0
     for prediction_id in prediction_ids:
